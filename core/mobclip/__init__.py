@@ -1,0 +1,1 @@
+"""MobCLIP: general-purpose embeddings of places."""

@@ -1,0 +1,106 @@
+"""Files written whole or not at all, and read with errors that say what to do."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mobclip.errors import ArtefactError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to be made as a file or a folder.
+
+    It takes the place of `path` when the block ends, and is removed when the block raises
+    (Ctrl-C included), so that `path` is always the whole old version or the whole new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            # A folder cannot be renamed over a full one: step aside, swap, then delete.
+            old = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.old"
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_parquet(path: Path | str, table: pa.Table) -> None:
+    """Write `table` to `path`, atomically, zstd-compressed."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file that mobclip wrote; `ArtefactError` if that cannot be done."""
+    path = Path(path)
+    if not path.is_file():
+        raise ArtefactError(
+            f"{path} is missing. Run the stage that makes it; `mobclip --help` lists them."
+        )
+    try:
+        schema = pq.read_schema(path)
+        missing = [name for name in columns or () if name not in schema.names]
+        if missing:
+            raise ArtefactError(
+                f"{path} has no column {missing[0]!r}; it has {', '.join(schema.names)}. "
+                "Delete it and run the stage that makes it again."
+            )
+        return pq.read_table(path, columns=list(columns) if columns is not None else None)
+    except (pa.ArrowException, OSError) as error:
+        raise ArtefactError(
+            f"{path} is not a whole Parquet file ({error}). "
+            "Delete it and run the stage that makes it again."
+        ) from error
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` to `path` as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file that mobclip wrote; `ArtefactError` if that cannot be done."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ArtefactError(
+            f"{path} is missing. Run the stage that makes it; `mobclip --help` lists them."
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(
+            f"{path} is not whole JSON ({error}). "
+            "Delete it and run the stage that makes it again."
+        ) from error
+
+
+def file_sha256(path: Path | str) -> str:
+    """SHA-256 of the bytes of a file, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """16 hexadecimal digits that stand for any JSON-able value, the same on every machine."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
