@@ -1,0 +1,260 @@
+"""Place: a tokenized place on disk - cells, tokens, mobility graph, targets - keyed by cell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from jaxtyping import Float64, UInt64
+from scipy import sparse
+
+from mobclip import grid
+from mobclip.errors import ArtefactError, ConfigError
+from mobclip.graph import MobilityGraph
+from mobclip.storage import atomic_path, read_json, read_parquet, write_json, write_parquet
+from mobclip.table import CellTable
+
+Transform = Literal["none", "log1p"]
+MOBILITY = "mobility"  # the modality that is a graph, not a table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A quantity to be predicted from embeddings, at cells or at zones made of cells."""
+
+    name: str
+    title: str
+    unit: str
+    level: str  # "cell", or the name of the zone source
+    unit_ids: np.ndarray  # (units,) str: cell or zone ids
+    values: Float64[np.ndarray, "units"]  # finite, untransformed, in `unit`
+    weights: sparse.csr_array  # (units, cells of the place); each row sums to 1
+    transform: Transform = "none"  # declared in the manifest, never chosen on a test fold
+    note: str = ""  # what a reader must know, e.g. that the source is weak
+
+    def __post_init__(self) -> None:
+        units = len(self.unit_ids)
+        if len(self.values) != units or self.weights.shape[0] != units:
+            raise ArtefactError(
+                f"target {self.name!r}: {units} ids, {len(self.values)} values and "
+                f"{self.weights.shape[0]} rows of weights do not fit together."
+            )
+        if not np.isfinite(self.values).all():
+            raise ArtefactError(f"target {self.name!r} has values that are not finite.")
+        if self.transform == "log1p" and (self.values < 0).any():
+            raise ConfigError(f"target {self.name!r} has negative values: log1p is not for it.")
+
+    @property
+    def transformed(self) -> Float64[np.ndarray, "units"]:
+        """Values on the scale on which they are predicted and scored."""
+        return np.log1p(self.values) if self.transform == "log1p" else self.values
+
+    def units_of(self, per_cell: np.ndarray) -> np.ndarray:
+        """Weighted mean over the cells of each unit of a (cells, ...) array."""
+        return np.asarray(self.weights @ per_cell)
+
+    def cell_of_unit(self, cells: UInt64[np.ndarray, "cells"]) -> UInt64[np.ndarray, "units"]:
+        """The heaviest cell of each unit, which places the unit in a spatial block."""
+        weights = self.weights
+        heaviest = [
+            weights.indices[start + int(np.argmax(weights.data[start:stop]))]
+            for start, stop in zip(weights.indptr[:-1], weights.indptr[1:], strict=True)
+        ]
+        return cells[np.asarray(heaviest, np.int64)]
+
+    def on_cells(self) -> Float64[np.ndarray, "cells"]:
+        """Value of each cell for a map, NaN without; a zone's value stands in each of its cells.
+
+        A cell shared by several zones shows the one that it weighs most in.
+        """
+        by_cell = self.weights.tocsc()
+        shown = np.full(by_cell.shape[1], np.nan)
+        for cell in np.flatnonzero(np.diff(by_cell.indptr)):
+            span = slice(by_cell.indptr[cell], by_cell.indptr[cell + 1])
+            shown[cell] = self.values[by_cell.indices[span][np.argmax(by_cell.data[span])]]
+        return shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A tokenized place. Read lazily: asking for its targets does not load its tokens."""
+
+    folder: Path
+    name: str
+    title: str
+    resolution: int
+    cells: UInt64[np.ndarray, "cells"]  # sorted: every cell of the area with some evidence
+    modalities: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Place":
+        """Read `place.yaml` and the cells; `ArtefactError` if the place is not complete."""
+        folder = Path(folder)
+        try:
+            header = yaml.safe_load((folder / "place.yaml").read_text("utf-8"))
+            return cls(
+                folder=folder,
+                name=header["name"],
+                title=header["title"],
+                resolution=header["resolution"],
+                cells=read_parquet(folder / "cells.parquet", ["cell"])["cell"].to_numpy(),
+                modalities=tuple(header["modalities"]),
+                provenance=header["provenance"],
+            )
+        except FileNotFoundError as error:
+            raise ArtefactError(
+                f"{folder} holds no place (place.yaml is missing). "
+                "Make one with `mobclip tokenize <place>` or `mobclip demo`."
+            ) from error
+        except (yaml.YAMLError, KeyError, TypeError) as error:
+            raise ArtefactError(
+                f"{folder / 'place.yaml'} is damaged ({error}). Run `mobclip tokenize` again."
+            ) from error
+
+    @cached_property
+    def tables(self) -> dict[str, CellTable]:
+        """Tokens of every modality that is a table."""
+        return {
+            name: CellTable.load(self.folder / "tokens" / f"{name}.parquet")
+            for name in self.modalities
+            if name != MOBILITY
+        }
+
+    @cached_property
+    def graph(self) -> MobilityGraph | None:
+        """The mobility graph, or None where the place has no flows."""
+        return MobilityGraph.load(self.folder / MOBILITY) if MOBILITY in self.modalities else None
+
+    @cached_property
+    def present(self) -> dict[str, np.ndarray]:
+        """modality -> (cells,) bool: which cells have evidence of it."""
+        masks = {name: table.aligned(self.cells)[1] for name, table in self.tables.items()}
+        if self.graph is not None:
+            masks[MOBILITY] = self.graph.present
+        return {name: masks[name] for name in self.modalities}
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """Targets by name."""
+        return load_targets(self.folder, self.cells)
+
+    @cached_property
+    def context(self) -> dict[str, Any] | None:
+        """GeoJSON drawn under the cells (coast, borders, place names), or None."""
+        path = self.folder / "context.geojson"
+        return read_json(path) if path.is_file() else None
+
+
+def save_place(
+    folder: Path | str,
+    *,
+    name: str,
+    title: str,
+    resolution: int,
+    cells: UInt64[np.ndarray, "cells"],
+    tables: Mapping[str, CellTable],
+    graph: MobilityGraph | None,
+    targets: Mapping[str, Target],
+    provenance: Mapping[str, Any],
+    context: Mapping[str, Any] | None = None,
+) -> Place:
+    """Write a whole place; atomic, but for `runs/`, which a place already there keeps."""
+    folder = Path(folder)
+    with atomic_path(folder) as temporary:
+        (temporary / "tokens").mkdir(parents=True)
+        write_parquet(
+            temporary / "cells.parquet",
+            pa.table({"cell": cells, "h3": grid.to_strings(cells)}),
+        )
+        for table in tables.values():
+            table.save(temporary / "tokens" / f"{table.modality}.parquet")
+        if graph is not None:
+            graph.save(temporary / MOBILITY)
+        save_targets(temporary, cells, targets)
+        if context is not None:
+            write_json(temporary / "context.geojson", context)
+        modalities = [*([MOBILITY] if graph is not None else []), *tables]
+        header = {
+            "name": name,
+            "title": title,
+            "resolution": resolution,
+            "modalities": modalities,
+            "provenance": dict(provenance),
+        }
+        (temporary / "place.yaml").write_text(
+            yaml.safe_dump(header, sort_keys=False, allow_unicode=True), "utf-8"
+        )
+        if (folder / "runs").is_dir():
+            (folder / "runs").rename(temporary / "runs")
+    return Place.load(folder)
+
+
+def save_targets(
+    folder: Path, cells: UInt64[np.ndarray, "cells"], targets: Mapping[str, Target]
+) -> None:
+    """Write targets.parquet (target, unit_id, value) and memberships.parquet (unit -> cells)."""
+    values: dict[str, list[Any]] = {"target": [], "unit_id": [], "value": []}
+    members: dict[str, list[Any]] = {"target": [], "unit_id": [], "cell": [], "weight": []}
+    header = {}
+    for name, target in targets.items():
+        header[name] = {
+            key: getattr(target, key) for key in ("title", "unit", "level", "transform", "note")
+        }
+        values["target"] += [name] * len(target.values)
+        values["unit_id"] += target.unit_ids.tolist()
+        values["value"] += target.values.tolist()
+        weights = target.weights.tocoo()
+        members["target"] += [name] * weights.nnz
+        members["unit_id"] += target.unit_ids[weights.row].tolist()
+        members["cell"] += cells[weights.col].tolist()
+        members["weight"] += weights.data.tolist()
+    write_json(folder / "targets.json", header)
+    write_parquet(folder / "targets.parquet", pa.table(values))
+    schema = pa.schema(
+        [
+            ("target", pa.string()),
+            ("unit_id", pa.string()),
+            ("cell", pa.uint64()),
+            ("weight", pa.float64()),
+        ]
+    )
+    write_parquet(folder / "memberships.parquet", pa.table(members, schema=schema))
+
+
+def load_targets(folder: Path, cells: UInt64[np.ndarray, "cells"]) -> dict[str, Target]:
+    """Read what `save_targets` wrote."""
+    header = read_json(folder / "targets.json")
+    values = read_parquet(folder / "targets.parquet").to_pandas()
+    members = read_parquet(folder / "memberships.parquet").to_pandas()
+    targets = {}
+    for name, fields in header.items():
+        value = values[values["target"] == name]
+        member = members[members["target"] == name]
+        unit_ids = value["unit_id"].to_numpy(dtype=object)
+        row_of = {unit: row for row, unit in enumerate(unit_ids)}
+        column, known = grid.locate(cells, member["cell"].to_numpy())
+        if not known.all():
+            raise ArtefactError(
+                f"{folder / 'memberships.parquet'} names cells that the place does not have. "
+                "Run `mobclip tokenize` again."
+            )
+        weights = sparse.csr_array(
+            (
+                member["weight"].to_numpy(),
+                (np.array([row_of[u] for u in member["unit_id"]], np.int64), column),
+            ),
+            shape=(len(unit_ids), len(cells)),
+        )
+        targets[name] = Target(
+            name=name,
+            unit_ids=unit_ids,
+            values=value["value"].to_numpy(),
+            weights=weights,
+            **fields,
+        )
+    return targets
