@@ -1,0 +1,853 @@
+"""`data_manifest.yaml`: which files make a place, and what their columns mean.
+
+A new city comes in by writing YAML, never by writing code. This is the reference.
+
+Place
+-----
+::
+
+    places:
+      chicago:                       # name: letters, digits, "-" and "_"
+        title: Chicago               # for people
+        resolution: 9                # H3, 0 (coarse) to 15
+        area: {source: precincts}    # or {bbox: [west, south, east, north]} in degrees
+        sources: {...}               # by name, see below
+        modalities:                  # what goes into the tokens
+          poi: {sources: [venues], featurizer: tfidf, options: {}}
+          mobility: {sources: [trips, taxi]}
+        note: ...                    # optional: decisions that a reader must know
+
+A place whose files mobclip makes itself has `generator: {name: synthetic, cells: 20000, seed: 0}`;
+its sources then need no `url`, `sha256` and `bytes`. Top-level keys that begin with `x-` are
+ignored: keep shared pieces (YAML anchors) there.
+
+Source: provenance (every source)
+---------------------------------
+kind        points, zones, flows or rasters
+path        file relative to the mirror folder and to `<data>/raw/`; the suffix picks the reader:
+            .csv .csv.gz .parquet .geojson .geojson.gz .shp .gpkg .tif .tiff, and .zip around
+            one CSV, shapefile, GeoJSON or GeoPackage
+provider, licence, citation, date     text, required
+sha256, bytes                         of the file, required (`sha256sum FILE`, `stat -c %s FILE`)
+url         one address or a list that is tried in order; may be left out
+origin      where the file comes from, in words; required where there is no url
+note        optional text
+crs         only where the file does not say; a table of lon, lat is EPSG:4326 unless it says other
+member      the layer of a GeoPackage, or the file inside a zip, where there are several
+
+Source: reading (points, zones, flows)
+--------------------------------------
+columns     what stands where, by role (below)
+where       rows to keep: `column: value`, `column: [values]`, or
+            `column: {min: , max: , not: value or list, min_column: , max_column: }`
+missing     `column: value or [values]` that stand for "not known"
+derive      new numeric columns: `name: {add: [..], subtract: [..], per: [..], scale: 1,
+            per_at_least: 0}` = scale x (sum of add - sum of subtract) / (sum of per); not known
+            where the sum of `per` is zero or below `per_at_least`
+
+=======  ================================================================================
+kind     columns
+=======  ================================================================================
+points   lon + lat, or cell (H3 id), or neither where the file has a geometry;
+         optional text (one or a list), category, weight
+zones    id; the polygon is the geometry of the file, or `geometry_from`
+flows    origin_lon + origin_lat + destination_lon + destination_lat, or origin + destination
+         (zone ids, with `zones:` naming a zones source), or origin_cell + destination_cell;
+         optional weight (1 per row without it)
+rasters  none; optional `nodata:` for files that do not state it
+=======  ================================================================================
+
+Source: zones only
+------------------
+id_width       pad ids with leading zeros to this width (also for flows)
+repeated_ids   error (default), or merge: several polygons of one id are one zone (no values then)
+geometry_from  a zones source whose polygons belong to the same ids
+counts         `name: column` of things that add up (people, households); `population` and
+               `households` are the conventional names
+histograms     `name: {unit: , total: column, bins: {label: column}}`: bins that partition a
+               total. unit count, people or households: the bins are counts; percent or share:
+               the bins are parts of `total`, which is then required
+intensive      `name: column` of averages and medians, which do not add up
+
+Targets (points and zones)
+--------------------------
+::
+
+    targets:
+      crime:   {title: Crimes, column: crime_number, unit: crimes, transform: log1p}
+      landuse: {title: Land use, unit: share of area, classes: {parks: class_0, homes: class_5}}
+
+column      the numbers; left out for `aggregate: count`
+classes     instead of column: `label: column`, one target `<name>_<label>` each
+aggregate   zones: value (default) or density (per km² of the zone).
+            points: count (default), sum, mean, or density (count per km²)
+level       points: cell (default), or a zones source; zones: the zones themselves
+absent      points: zero (default for count, sum and density: the register is complete, so no
+            record means none) or missing (default for mean)
+transform   none (default) or log1p
+unit        required; title, note: optional text
+"""
+
+import datetime
+import difflib
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast
+
+import yaml
+
+from mobclip.errors import ManifestError
+
+Kind = Literal["points", "rasters", "zones", "flows"]
+KINDS = ("points", "rasters", "zones", "flows")
+HISTOGRAM_UNITS = {"count": None, "people": None, "households": None, "percent": 0.01, "share": 1.0}
+AGGREGATES = {"points": ("count", "sum", "mean", "density"), "zones": ("value", "density")}
+SUFFIXES = (
+    *(".csv", ".csv.gz", ".parquet", ".geojson", ".geojson.gz", ".shp", ".gpkg", ".zip"),
+    *(".tif", ".tiff"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """The part of the world that a place covers: a box, or the union of a zones source."""
+
+    bbox: tuple[float, float, float, float] | None = None  # west, south, east, north, degrees
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramSpec:
+    """Bins that partition a total."""
+
+    bins: Mapping[str, str]  # label -> column
+    unit: str  # one of HISTOGRAM_UNITS
+    total: str | None = None  # column of the total; required where the bins are parts of it
+
+    @property
+    def part_scale(self) -> float | None:
+        """Turns a bin into a part of `total` (0.01 for percent); None where bins are counts."""
+        return HISTOGRAM_UNITS[self.unit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivation:
+    """A column made of others: scale x (sum of add - sum of subtract) / sum of per."""
+
+    add: tuple[str, ...]
+    subtract: tuple[str, ...] = ()
+    per: tuple[str, ...] = ()
+    scale: float = 1.0
+    per_at_least: float = 0.0  # below this the result is not known: too few to speak of a share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What the value of one column must be for a row to stay. A row without value goes."""
+
+    allowed: tuple[Any, ...] | None = None
+    excluded: tuple[Any, ...] = ()
+    min: Any = None
+    max: Any = None
+    min_column: str | None = None
+    max_column: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSpec:
+    """One quantity to be predicted from embeddings."""
+
+    name: str
+    title: str
+    unit: str
+    column: str | None  # None for a count of points
+    aggregate: str  # one of AGGREGATES[kind of the source]
+    level: str  # "cell", or the name of the zones source whose zones are the units
+    transform: Literal["none", "log1p"] = "none"
+    absent: Literal["zero", "missing"] = "missing"  # what a unit without any record means
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """One file of one provider: provenance, and what its columns mean."""
+
+    name: str
+    kind: Kind
+    path: str
+    provider: str
+    licence: str
+    citation: str
+    date: str
+    url: tuple[str, ...] = ()
+    sha256: str = ""  # empty only for a generator
+    bytes: int = 0  # 0 only for a generator
+    origin: str = ""
+    note: str = ""
+    crs: str | None = None
+    member: str | None = None
+    nodata: float | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # role -> columns
+    where: Mapping[str, Condition] = field(default_factory=dict)
+    missing: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    derive: Mapping[str, Derivation] = field(default_factory=dict)
+    id_width: int | None = None
+    repeated_ids: Literal["error", "merge"] = "error"
+    geometry_from: str | None = None
+    zones: str | None = None
+    counts: Mapping[str, str] = field(default_factory=dict)
+    histograms: Mapping[str, HistogramSpec] = field(default_factory=dict)
+    intensive: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict)
+    generator: Mapping[str, Any] | None = None
+
+    def column(self, role: str) -> str | None:
+        """The one column that plays `role`, or None."""
+        return self.columns[role][0] if role in self.columns else None
+
+    @property
+    def value_columns(self) -> tuple[str, ...]:
+        """Numeric columns that the records carry: of the file, or of `derive`."""
+        named = [*self.counts.values(), *self.intensive.values()]
+        for histogram in self.histograms.values():
+            named += [*histogram.bins.values(), *([histogram.total] if histogram.total else [])]
+        named += [target.column for target in self.targets.values() if target.column]
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def file_columns(self) -> tuple[str, ...]:
+        """Columns that the file must have."""
+        named = [column for columns in self.columns.values() for column in columns]
+        for column, condition in self.where.items():
+            ends = (condition.min_column, condition.max_column)
+            named += [column, *(end for end in ends if end)]
+        for name in self.value_columns:
+            rule = self.derive.get(name)
+            named += [name] if rule is None else [*rule.add, *rule.subtract, *rule.per]
+        return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalitySpec:
+    """The sources that make the tokens of one modality."""
+
+    name: str
+    sources: tuple[str, ...]
+    featurizer: str | None = None  # None: the default of the modality
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceSpec:
+    """One place: its grid, area, files and modalities."""
+
+    name: str
+    title: str
+    resolution: int
+    area: Area
+    sources: Mapping[str, SourceSpec]
+    modalities: Mapping[str, ModalitySpec]
+    generator: Mapping[str, Any] | None = None
+    note: str = ""
+
+    @property
+    def targets(self) -> dict[str, TargetSpec]:
+        """Targets of all sources, by name."""
+        return {
+            name: target
+            for source in self.sources.values()
+            for name, target in source.targets.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All places of one manifest file."""
+
+    path: Path
+    places: Mapping[str, PlaceSpec]
+
+    def place(self, name: str) -> PlaceSpec:
+        """The place called `name`; `ManifestError` lists what there is."""
+        if name not in self.places:
+            raise ManifestError(
+                f"{self.path} has no place {name!r}.{_nearest(name, list(self.places))} "
+                f"It has {_listed(list(self.places))}."
+            )
+        return self.places[name]
+
+
+def load_manifest(path: Path | str) -> Manifest:
+    """Read and check a whole manifest; `ManifestError` lists every problem found."""
+    path = Path(path)
+    try:
+        document = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)
+    except FileNotFoundError as error:
+        raise ManifestError(
+            f"There is no manifest at {path}. Name one with --manifest, "
+            "or run from the folder that holds data_manifest.yaml."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} is not valid YAML: {error}") from error
+    parser = _Parser()
+    if isinstance(document, dict):
+        document = {key: v for key, v in document.items() if not str(key).startswith("x-")}
+    top = parser.mapping(document, "the file", keys=("places",), required=("places",))
+    places = parser.named(top.get("places"), "places")
+    parsed = {name: parser.place(name, body) for name, body in places.items()}
+    if parser.problems:
+        count = len(parser.problems)
+        lines = "".join(f"\n  - {problem}" for problem in parser.problems)
+        raise ManifestError(
+            f"{path} has {count} problem{'s' if count > 1 else ''}:{lines}\n"
+            "The reference of all keys is the docstring of mobclip.manifest "
+            "(`python -m pydoc mobclip.manifest`)."
+        )
+    return Manifest(path=path, places=parsed)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML lets a key repeat and keeps the last: here that is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            # "<<" is the merge key, whose entries may be overridden.
+            if key_node.tag != "tag:yaml.org,2002:merge":
+                key = self.construct_object(key_node, deep=True)
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    )
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _listed(names: Sequence[Any]) -> str:
+    return ", ".join(map(str, names)) if names else "nothing"
+
+
+def _nearest(word: Any, allowed: Sequence[str]) -> str:
+    """` Did you mean 'columns'?`, or nothing."""
+    close = difflib.get_close_matches(str(word), list(allowed), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+_PLACE_KEYS = ("title", "resolution", "area", "sources", "modalities", "generator", "note")
+_PROVENANCE_KEYS = (
+    *("kind", "path", "provider", "licence", "citation", "date"),
+    *("url", "sha256", "bytes", "origin", "note"),
+)
+_KIND_KEYS = {
+    "points": ("crs", "member", "columns", "where", "missing", "derive", "targets"),
+    "flows": ("crs", "member", "columns", "where", "missing", "id_width", "zones"),
+    "zones": (
+        *("crs", "member", "columns", "where", "missing", "derive", "targets"),
+        *("id_width", "repeated_ids", "geometry_from", "counts", "histograms", "intensive"),
+    ),
+    "rasters": ("crs", "nodata"),
+}
+# The sets of roles of which one must be there whole; the empty one: the geometry of the file.
+_ROLE_SETS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "points": (("lon", "lat"), ("cell",), ()),
+    "zones": (("id",),),
+    "flows": (
+        ("origin_lon", "origin_lat", "destination_lon", "destination_lat"),
+        ("origin", "destination"),
+        ("origin_cell", "destination_cell"),
+    ),
+}
+_OPTIONAL_ROLES = {"points": ("text", "category", "weight"), "zones": (), "flows": ("weight",)}
+
+
+class _Parser:
+    """Turns YAML into entries and collects problems instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def problem(self, where: str, what: str) -> None:
+        self.problems.append(f"{where}: {what}")
+
+    # ---- pieces -------------------------------------------------------------------------------
+
+    def mapping(
+        self, value: Any, where: str, *, keys: Sequence[str], required: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """A mapping with known keys only."""
+        if not isinstance(value, dict):
+            self.problem(where, f"{value!r} is not a mapping with the keys {_listed(keys)}.")
+            return {}
+        for key in value:
+            if key not in keys:
+                self.problem(
+                    where,
+                    f"unknown key {key!r}.{_nearest(key, keys)} Allowed: {_listed(keys)}.",
+                )
+        for key in required:
+            if value.get(key) in (None, ""):
+                self.problem(where, f"{key} is missing: add it.")
+        return {key: item for key, item in value.items() if key in keys and item is not None}
+
+    def named(self, value: Any, where: str) -> dict[str, Any]:
+        """A mapping from names, which become file names, to bodies."""
+        if not isinstance(value, dict) or not value:
+            self.problem(where, f"{value!r} is not a mapping from names to entries.")
+            return {}
+        good = {}
+        for name, body in value.items():
+            if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                good[name] = body
+            else:
+                self.problem(
+                    where, f"{name!r} is not a name: use letters, digits, '-' and '_', in quotes."
+                )
+        return good
+
+    def text(self, value: Any, where: str) -> str:
+        if isinstance(value, (str, int, float, datetime.date)) and not isinstance(value, bool):
+            return str(value).strip()
+        self.problem(where, f"{value!r} is not text.")
+        return ""
+
+    def texts(self, value: Any, where: str) -> tuple[str, ...]:
+        """One text or a list of them."""
+        items = value if isinstance(value, list) else [value]
+        if not items:
+            self.problem(where, "the list is empty: name at least one.")
+        return tuple(self.text(item, where) for item in items)
+
+    def number(self, value: Any, where: str) -> float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        self.problem(where, f"{value!r} is not a number.")
+        return 0.0
+
+    def whole(self, value: Any, where: str, *, low: int, high: int | None = None) -> int:
+        span = f"{low} to {high}" if high is not None else f"{low} or more"
+        good = isinstance(value, int) and not isinstance(value, bool)
+        if good and value >= low and (high is None or value <= high):
+            return int(value)
+        self.problem(where, f"{value!r} is not allowed: choose a whole number, {span}.")
+        return low
+
+    def choice(self, value: Any, where: str, allowed: Sequence[str]) -> str:
+        if value in allowed:
+            return str(value)
+        self.problem(
+            where, f"{value!r} is not allowed.{_nearest(value, allowed)} Choose {_listed(allowed)}."
+        )
+        return allowed[0]
+
+    def renaming(self, value: Any, where: str) -> dict[str, str]:
+        """`label: column`, or a list of columns that are their own labels."""
+        if isinstance(value, list):
+            value = {item: item for item in value}
+        if not isinstance(value, dict) or not value:
+            self.problem(where, f"{value!r} is not a mapping from names to columns.")
+            return {}
+        return {
+            self.text(label, where): self.text(column, f"{where}.{label}")
+            for label, column in value.items()
+        }
+
+    # ---- places -------------------------------------------------------------------------------
+
+    def place(self, name: str, body: Any) -> PlaceSpec:
+        where = f"places.{name}"
+        required = ("title", "resolution", "area", "sources", "modalities")
+        given = self.mapping(body, where, keys=_PLACE_KEYS, required=required)
+        generator = given.get("generator")
+        if generator is not None and not (isinstance(generator, dict) and "name" in generator):
+            self.problem(f"{where}.generator", f"{generator!r} is not a mapping with a name.")
+            generator = None
+        sources = {
+            key: self.source(key, item, f"{where}.sources.{key}", generator)
+            for key, item in self.named(given.get("sources", {}), f"{where}.sources").items()
+        }
+        modalities = {
+            key: self.modality(key, item, f"{where}.modalities.{key}", sources)
+            for key, item in self.named(given.get("modalities", {}), f"{where}.modalities").items()
+        }
+        self.references(where, sources)
+        return PlaceSpec(
+            name=name,
+            title=self.text(given.get("title", name), f"{where}.title"),
+            resolution=self.whole(
+                given.get("resolution", 0), f"{where}.resolution", low=0, high=15
+            ),
+            area=self.area(given["area"], f"{where}.area", sources) if "area" in given else Area(),
+            sources=sources,
+            modalities=modalities,
+            generator=generator,
+            note=self.text(given.get("note", ""), f"{where}.note"),
+        )
+
+    def area(self, value: Any, where: str, sources: Mapping[str, SourceSpec]) -> Area:
+        given = self.mapping(value, where, keys=("bbox", "source"))
+        if len(given) != 1:
+            self.problem(where, "give either bbox: [west, south, east, north] or source: NAME.")
+        elif "source" in given:
+            source = self.reference(given["source"], f"{where}.source", sources, kind="zones")
+            return Area(source=source)
+        elif isinstance(given["bbox"], list) and len(given["bbox"]) == 4:
+            west, south, east, north = (self.number(v, f"{where}.bbox") for v in given["bbox"])
+            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+                self.problem(
+                    f"{where}.bbox",
+                    f"{given['bbox']} is not [west, south, east, north] in degrees, with "
+                    "west < east in -180..180 and south < north in -90..90.",
+                )
+            return Area(bbox=(west, south, east, north))
+        else:
+            self.problem(
+                f"{where}.bbox", f"{given['bbox']!r} is not [west, south, east, north] in degrees."
+            )
+        return Area()
+
+    def modality(
+        self, name: str, body: Any, where: str, sources: Mapping[str, SourceSpec]
+    ) -> ModalitySpec:
+        given = self.mapping(
+            body, where, keys=("sources", "featurizer", "options"), required=("sources",)
+        )
+        named = self.texts(given.get("sources", [""]), f"{where}.sources")
+        options = given.get("options", {})
+        if not isinstance(options, dict):
+            self.problem(f"{where}.options", f"{options!r} is not a mapping.")
+            options = {}
+        featurizer = given.get("featurizer")
+        return ModalitySpec(
+            name=name,
+            sources=tuple(
+                self.reference(source, f"{where}.sources", sources) for source in named if source
+            ),
+            featurizer=None if featurizer is None else self.text(featurizer, f"{where}.featurizer"),
+            options=options,
+        )
+
+    def reference(
+        self, name: Any, where: str, sources: Mapping[str, SourceSpec], *, kind: str | None = None
+    ) -> str:
+        """The name of a source of this place, of the right kind."""
+        if name not in sources:
+            self.problem(
+                where,
+                f"there is no source {name!r} in this place.{_nearest(name, list(sources))} "
+                f"Its sources: {_listed(list(sources))}.",
+            )
+        elif kind is not None and sources[name].kind != kind:
+            of_kind = [key for key, source in sources.items() if source.kind == kind]
+            self.problem(
+                where,
+                f"{name!r} is a source of {sources[name].kind}, but {kind} are needed: "
+                f"choose {_listed(of_kind)}.",
+            )
+        return str(name)
+
+    def references(self, where: str, sources: Mapping[str, SourceSpec]) -> None:
+        """Names that point from one source to another, and target names."""
+        owners: dict[str, str] = {}
+        for key, source in sources.items():
+            here = f"{where}.sources.{key}"
+            for name, value in (("geometry_from", source.geometry_from), ("zones", source.zones)):
+                if value is None:
+                    continue
+                self.reference(value, f"{here}.{name}", sources, kind="zones")
+                if value in sources and sources[value].geometry_from is not None:
+                    self.problem(
+                        f"{here}.{name}",
+                        f"{value!r} has no polygons of its own: name "
+                        f"{sources[value].geometry_from!r}, from which it takes them.",
+                    )
+            for target in source.targets.values():
+                if target.level not in ("cell", key):
+                    level = f"{here}.targets.{target.name}.level"
+                    self.reference(target.level, level, sources, kind="zones")
+                if target.name in owners:
+                    self.problem(
+                        f"{here}.targets.{target.name}",
+                        f"the source {owners[target.name]!r} has a target of this name already: "
+                        "names of targets are unique in a place.",
+                    )
+                owners[target.name] = key
+
+    # ---- sources ------------------------------------------------------------------------------
+
+    def source(
+        self, name: str, body: Any, where: str, generator: Mapping[str, Any] | None
+    ) -> SourceSpec:
+        kind = body.get("kind") if isinstance(body, dict) else None
+        if kind not in KINDS:
+            self.problem(
+                f"{where}.kind",
+                f"{kind!r} is not a kind of records.{_nearest(kind, KINDS)} "
+                f"Choose {_listed(KINDS)}.",
+            )
+            return SourceSpec(
+                name=name, kind="points", path="", provider="", licence="", citation="", date=""
+            )
+        required = ["path", "provider", "licence", "citation", "date"]
+        if generator is None:
+            required += ["sha256", "bytes"]
+        keys = _PROVENANCE_KEYS + _KIND_KEYS[kind]
+        given = self.mapping(body, where, keys=keys, required=required)
+
+        def text(key: str) -> str:
+            return self.text(given.get(key, ""), f"{where}.{key}")
+
+        url = self.texts(given["url"], f"{where}.url") if given.get("url") else ()
+        if generator is None and not url and not given.get("origin"):
+            self.problem(where, "give a url, or say in `origin` where the file comes from.")
+        columns = self.columns(kind, given, where)
+        return SourceSpec(
+            name=name,
+            kind=kind,
+            path=self.path(given.get("path", "x.csv"), kind, f"{where}.path"),
+            provider=text("provider"),
+            licence=text("licence"),
+            citation=text("citation"),
+            date=text("date"),
+            url=url,
+            sha256=self.sha256(given["sha256"], where) if given.get("sha256") else "",
+            bytes=self.whole(given["bytes"], f"{where}.bytes", low=1) if "bytes" in given else 0,
+            origin=text("origin"),
+            note=text("note"),
+            crs=text("crs") or None,
+            member=text("member") or None,
+            nodata=self.number(given["nodata"], f"{where}.nodata") if "nodata" in given else None,
+            columns=columns,
+            where=self.conditions(given.get("where", {}), f"{where}.where"),
+            missing=self.missing(given.get("missing", {}), f"{where}.missing"),
+            derive=self.derivations(given.get("derive", {}), f"{where}.derive"),
+            id_width=(
+                self.whole(given["id_width"], f"{where}.id_width", low=1, high=40)
+                if "id_width" in given
+                else None
+            ),
+            repeated_ids=cast(
+                Literal["error", "merge"],
+                self.choice(
+                    given.get("repeated_ids", "error"), f"{where}.repeated_ids", ("error", "merge")
+                ),
+            ),
+            geometry_from=text("geometry_from") or None,
+            zones=self.flow_zones(given, columns, where) if kind == "flows" else None,
+            counts=self.renaming(given["counts"], f"{where}.counts") if "counts" in given else {},
+            histograms=self.histograms(given.get("histograms", {}), f"{where}.histograms"),
+            intensive=(
+                self.renaming(given["intensive"], f"{where}.intensive")
+                if "intensive" in given
+                else {}
+            ),
+            targets=self.targets(
+                given.get("targets", {}),
+                f"{where}.targets",
+                kind=kind,
+                level=str(given.get("geometry_from", name)) if kind == "zones" else "cell",
+            ),
+            generator=generator,
+        )
+
+    def path(self, value: Any, kind: str, where: str) -> str:
+        path = PurePosixPath(self.text(value, where))
+        if path.is_absolute() or ".." in path.parts or "\\" in str(path):
+            self.problem(
+                where,
+                f"{str(path)!r} must be relative to the data folder, with '/' and without '..': "
+                "point MOBCLIP_MIRROR at the folder that holds your files.",
+            )
+        images = (".tif", ".tiff")
+        allowed = [s for s in SUFFIXES if (s in images) == (kind == "rasters")]
+        if not str(path).lower().endswith(tuple(allowed)):
+            self.problem(
+                where, f"no reader of {kind} for {path.name!r}. Suffixes: {_listed(allowed)}."
+            )
+        return str(path)
+
+    def sha256(self, value: Any, where: str) -> str:
+        text = str(value).lower()
+        if not re.fullmatch(r"[0-9a-f]{64}", text):
+            self.problem(
+                f"{where}.sha256",
+                f"{value!r} has {len(text)} characters; a sha256 has 64 hexadecimal digits. "
+                "`sha256sum FILE` prints it.",
+            )
+        return text
+
+    def columns(self, kind: str, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+        if kind == "rasters":
+            return {}
+        where = f"{where}.columns"
+        sets = _ROLE_SETS[kind]
+        roles = [role for roles in sets for role in roles] + list(_OPTIONAL_ROLES[kind])
+        found = self.mapping(given.get("columns", {}), where, keys=roles)
+        positions = [role for role in found if role not in _OPTIONAL_ROLES[kind]]
+        if set(positions) not in [set(roles) for roles in sets]:
+            ways = " or ".join(" + ".join(roles) for roles in sets if roles)
+            missing = min(
+                (set(roles) - set(positions) for roles in sets if set(roles) >= set(positions)),
+                key=len,
+                default=set(),
+            )
+            hint = f"; {_listed(sorted(missing))} missing" if missing and positions else ""
+            self.problem(where, f"{kind} need {ways} (given: {_listed(positions)}{hint}).")
+        if not positions and kind == "points" and ".csv" in str(given.get("path", "")):
+            self.problem(where, "a CSV file has no geometry: name the columns lon and lat.")
+        parsed = {role: self.texts(value, f"{where}.{role}") for role, value in found.items()}
+        for role, columns in parsed.items():
+            if len(columns) > 1 and role != "text":
+                self.problem(f"{where}.{role}", f"one column is needed, not {_listed(columns)}.")
+        return parsed
+
+    def flow_zones(
+        self, given: Mapping[str, Any], columns: Mapping[str, Any], where: str
+    ) -> str | None:
+        zones = given.get("zones")
+        if ("origin" in columns) != (zones is not None):
+            self.problem(
+                where,
+                "flows between zone ids (columns origin and destination), and only they, "
+                "need `zones: NAME` of the zones source with those ids.",
+            )
+        return None if zones is None else self.text(zones, f"{where}.zones")
+
+    def conditions(self, value: Any, where: str) -> dict[str, Condition]:
+        if not isinstance(value, dict):
+            self.problem(where, f"{value!r} is not a mapping from columns to conditions.")
+            return {}
+        parsed = {}
+        for column, rule in value.items():
+            here = f"{where}.{column}"
+            if isinstance(rule, dict):
+                keys = ("min", "max", "not", "min_column", "max_column")
+                given = self.mapping(rule, here, keys=keys)
+                excluded = given.get("not", [])
+                parsed[str(column)] = Condition(
+                    excluded=tuple(excluded if isinstance(excluded, list) else [excluded]),
+                    min=given.get("min"),
+                    max=given.get("max"),
+                    min_column=given.get("min_column"),
+                    max_column=given.get("max_column"),
+                )
+                if not given:
+                    self.problem(here, f"the condition is empty. Allowed: {_listed(keys)}.")
+            else:
+                parsed[str(column)] = Condition(
+                    allowed=tuple(rule if isinstance(rule, list) else [rule])
+                )
+        return parsed
+
+    def missing(self, value: Any, where: str) -> dict[str, tuple[Any, ...]]:
+        if not isinstance(value, dict):
+            self.problem(where, f"{value!r} is not a mapping from columns to values.")
+            return {}
+        return {
+            str(column): tuple(item if isinstance(item, list) else [item])
+            for column, item in value.items()
+        }
+
+    def derivations(self, value: Any, where: str) -> dict[str, Derivation]:
+        if not isinstance(value, dict):
+            self.problem(where, f"{value!r} is not a mapping from new columns to rules.")
+            return {}
+        parsed = {}
+        keys = ("add", "subtract", "per", "scale", "per_at_least")
+        for name, rule in value.items():
+            here = f"{where}.{name}"
+            given = self.mapping(rule, here, keys=keys, required=("add",))
+            parsed[str(name)] = Derivation(
+                add=self.texts(given.get("add", [""]), f"{here}.add"),
+                subtract=self.texts(given["subtract"], here) if "subtract" in given else (),
+                per=self.texts(given["per"], here) if "per" in given else (),
+                scale=self.number(given.get("scale", 1), f"{here}.scale"),
+                per_at_least=self.number(given.get("per_at_least", 0), f"{here}.per_at_least"),
+            )
+        return parsed
+
+    def histograms(self, value: Any, where: str) -> dict[str, HistogramSpec]:
+        if not isinstance(value, dict):
+            self.problem(where, f"{value!r} is not a mapping from names to histograms.")
+            return {}
+        parsed = {}
+        for name, rule in value.items():
+            here = f"{where}.{name}"
+            given = self.mapping(
+                rule, here, keys=("unit", "total", "bins"), required=("unit", "bins")
+            )
+            unit = self.choice(given.get("unit", "count"), f"{here}.unit", list(HISTOGRAM_UNITS))
+            bins = self.renaming(given.get("bins", {"": ""}), f"{here}.bins")
+            if len(set(bins.values())) < max(2, len(bins)):
+                self.problem(f"{here}.bins", "a histogram has two bins or more, each its column.")
+            total = given.get("total")
+            if total is None and HISTOGRAM_UNITS[unit] is not None:
+                self.problem(
+                    here, f"bins in {unit} need `total`: the column of the count they are parts of."
+                )
+            parsed[str(name)] = HistogramSpec(
+                bins=bins, unit=unit, total=None if total is None else str(total)
+            )
+        return parsed
+
+    def targets(self, value: Any, where: str, *, kind: str, level: str) -> dict[str, TargetSpec]:
+        if not isinstance(value, dict):
+            self.problem(where, f"{value!r} is not a mapping from names to targets.")
+            return {}
+        parsed: dict[str, TargetSpec] = {}
+        for name, rule in value.items():
+            for target in self.target(str(name), rule, f"{where}.{name}", kind=kind, level=level):
+                parsed[target.name] = target
+        return parsed
+
+    def target(
+        self, name: str, rule: Any, where: str, *, kind: str, level: str
+    ) -> list[TargetSpec]:
+        keys = ["title", "unit", "column", "classes", "aggregate", "transform", "note"]
+        if kind == "points":
+            keys += ["level", "absent"]
+        given = self.mapping(rule, where, keys=keys, required=("unit",))
+        allowed = AGGREGATES.get(kind, ("value",))
+        aggregate = self.choice(given.get("aggregate", allowed[0]), f"{where}.aggregate", allowed)
+        # A count, and a density of points, is of the records themselves.
+        wants_column = kind == "zones" or aggregate in ("sum", "mean")
+        if ("column" in given) + ("classes" in given) != wants_column:
+            self.problem(
+                where,
+                f"the aggregate {aggregate!r} needs "
+                + ("one of column and classes." if wants_column else "no column."),
+            )
+        title = self.text(given.get("title", name), f"{where}.title")
+        classes: list[tuple[str, str, str | None]] = [(name, title, given.get("column"))]
+        if "classes" in given:
+            labelled = self.renaming(given["classes"], f"{where}.classes")
+            classes = [
+                (f"{name}_{label}", f"{title}: {label}", column)
+                for label, column in labelled.items()
+            ]
+        absent = "missing" if aggregate in ("mean", "value") or kind == "zones" else "zero"
+        return [
+            TargetSpec(
+                name=key,
+                title=heading,
+                unit=self.text(given.get("unit", ""), f"{where}.unit"),
+                column=None if column is None else self.text(column, f"{where}.column"),
+                aggregate=aggregate,
+                level=self.text(given.get("level", level), f"{where}.level"),
+                transform=cast(
+                    Literal["none", "log1p"],
+                    self.choice(
+                        given.get("transform", "none"), f"{where}.transform", ("none", "log1p")
+                    ),
+                ),
+                absent=cast(
+                    Literal["zero", "missing"],
+                    self.choice(
+                        given.get("absent", absent), f"{where}.absent", ("zero", "missing")
+                    ),
+                ),
+                note=self.text(given.get("note", ""), f"{where}.note"),
+            )
+            for key, heading, column in classes
+        ]
