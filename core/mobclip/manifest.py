@@ -599,6 +599,9 @@ class _Parser:
             return self.text(given.get(key, ""), f"{where}.{key}")
 
         url = self.texts(given["url"], f"{where}.url") if given.get("url") else ()
+        for address in url:
+            if not address.startswith(("https://", "http://")):
+                self.problem(f"{where}.url", f"{address!r} does not begin with https://.")
         if generator is None and not url and not given.get("origin"):
             self.problem(where, "give a url, or say in `origin` where the file comes from.")
         columns = self.columns(kind, given, where)

@@ -42,7 +42,7 @@ def filtered(frame: pd.DataFrame, spec: SourceSpec, dropped: Dropped) -> np.ndar
     position = np.arange(len(frame))
     for column, rule in spec.where.items():
         series = frame[column].iloc[position]
-        good = series.notna().to_numpy()
+        good = np.array(series.notna())
         if rule.allowed is not None:
             good &= _is_in(series, rule.allowed)
         if rule.excluded:
@@ -130,18 +130,19 @@ def derived(frame: pd.DataFrame, rule: Derivation, spec: SourceSpec) -> np.ndarr
 
 def ids(series: pd.Series, width: int | None) -> np.ndarray:
     """Ids as text, None where missing: 17031010100, "17031010100" and 17031010100.0 are one."""
-    known = series.notna().to_numpy()
+    # pandas hands out views that cannot be written to.
+    known = np.array(series.notna())
     if pd.api.types.is_float_dtype(series.dtype):
         whole = known & (series.fillna(0.5) % 1 == 0).to_numpy()
-        texts = series.astype(str).to_numpy(object)
+        texts = np.array(series.astype(str), dtype=object)
         texts[whole] = series[whole].astype(np.int64).astype(str).to_numpy(object)
     else:
-        texts = series.astype(str).str.strip().to_numpy(object)
+        texts = np.array(series.astype(str).str.strip(), dtype=object)
     known &= texts != ""
     if width is not None:
         texts[known] = [text.zfill(width) for text in texts[known]]
     texts[~known] = None
-    return np.asarray(texts, dtype=object)
+    return texts
 
 
 def words(series: pd.Series) -> np.ndarray:

@@ -67,7 +67,8 @@ def _borrowed(names: np.ndarray, zones: ZoneRecords) -> np.ndarray:
 def _polygons(geometry: np.ndarray) -> np.ndarray:
     """Valid polygons without height; None where a row has none."""
     geometry = shapely.force_2d(geometry)
-    geometry = np.where(shapely.is_valid(geometry), geometry, shapely.make_valid(geometry))
+    broken = ~shapely.is_valid(geometry)
+    geometry[broken] = shapely.make_valid(geometry[broken])
     # Repair leaves loose lines and points beside the polygons.
     for row in np.flatnonzero(~np.isin(shapely.get_type_id(geometry), _POLYGONAL)):
         parts = [
