@@ -89,13 +89,32 @@ def boundaries(cells: Cells) -> np.ndarray:
     """
     if len(cells) == 0:
         return np.empty(0, dtype=object)
-    wkb = pa.array(h3vector.cells_to_wkb_polygons(_checked(cells)))
-    polygons = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
+    polygons = _rings(cells)
     west, _, east, _ = shapely.bounds(polygons).T
     # No cell but those at a pole is half the world wide: such a width means the date line.
     for row in np.flatnonzero(east - west > 180):
         polygons[row] = _split_at_date_line(polygons[row])
     return polygons
+
+
+def corners(
+    cells: Cells,
+) -> tuple[Float[np.ndarray, "corners 2"], Int64[np.ndarray, " corners"]]:
+    """Corners of each cell, degrees lon, lat, counter-clockwise, and the row of the cell of each.
+
+    Six to a cell, and more where an edge of the icosahedron crosses it; longitude jumps at the
+    date line.
+    """
+    if len(cells) == 0:
+        return np.empty((0, 2)), np.empty(0, np.int64)
+    lonlat, index = shapely.get_coordinates(_rings(cells), return_index=True)
+    closing = np.append(index[1:] != index[:-1], True)  # a ring ends where it began
+    return lonlat[~closing], index[~closing]
+
+
+def _rings(cells: Cells) -> np.ndarray:
+    wkb = pa.array(h3vector.cells_to_wkb_polygons(_checked(cells)))
+    return np.asarray(shapely.from_wkb(wkb.to_numpy(zero_copy_only=False)))
 
 
 def _split_at_date_line(polygon: shapely.Polygon) -> shapely.Geometry:
@@ -204,7 +223,7 @@ def resolution_of(cells: Cells) -> int:
     found = np.unique((np.asarray(cells, np.uint64) >> np.uint64(52)) & np.uint64(15))
     if len(found) > 1:
         raise CellError(
-            f"mixed resolutions {', '.join(map(str, found))}: bring all cells to one with parents()."
+            f"mixed resolutions {', '.join(map(str, found))}: bring all to one with parents()."
         )
     return int(found[0])
 
@@ -263,7 +282,7 @@ def _checked(cells: UInt64[np.ndarray, " n"]) -> np.ndarray:
 def distances_km(
     lonlat: Float[np.ndarray, "n 2"], other: Float[np.ndarray, "*m 2"]
 ) -> Float[np.ndarray, " n"]:
-    """Great-circle distance between points in degrees lon, lat, km (mean Earth radius 6371.0088)."""
+    """Great-circle distance between points in degrees lon, lat, km (Earth radius 6371.0088)."""
     lon, lat = np.radians(lonlat).T
     lon_other, lat_other = np.radians(np.atleast_2d(other)).T
     chord = (
