@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,14 @@ from mobclip.table import CellTable
 
 Transform = Literal["none", "log1p"]
 MOBILITY = "mobility"  # the modality that is a graph, not a table
+
+
+class Saveable(Protocol):
+    """Something that writes itself into a folder: a featurizer, which lives on a higher floor."""
+
+    def save(self, folder: Path) -> None:
+        """Write the folder."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +169,7 @@ def save_place(
     graph: MobilityGraph | None,
     targets: Mapping[str, Target],
     provenance: Mapping[str, Any],
+    featurizers: Mapping[str, Saveable] | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> Place:
     """Write a whole place; atomic, but for `runs/`, which a place already there keeps."""
@@ -175,6 +184,8 @@ def save_place(
             table.save(temporary / "tokens" / f"{table.modality}.parquet")
         if graph is not None:
             graph.save(temporary / MOBILITY)
+        for modality, featurizer in (featurizers or {}).items():
+            featurizer.save(temporary / "featurizers" / modality)
         save_targets(temporary, cells, targets)
         if context is not None:
             write_json(temporary / "context.geojson", context)

@@ -89,8 +89,7 @@ def read_json(path: Path | str) -> Any:
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtefactError(
-            f"{path} is not whole JSON ({error}). "
-            "Delete it and run the stage that makes it again."
+            f"{path} is not whole JSON ({error}). Delete it and run the stage that makes it again."
         ) from error
 
 

@@ -1,10 +1,10 @@
-"""Tokenizers: records -> a cell table, or the mobility graph. One file per modality.
+"""Tokenizers: the records of a place -> the evidence of one modality at its cells.
 
-To add a modality: a file with one pure function of records and cells, and an entry in
-`MODALITIES` that hands it the sources which the manifest names. No modality knows another.
+To add a modality: a file with the tokenizer, and here a function that hands it its records and a
+line in `MODALITIES`. Model, loss and batches take whatever modalities a place has.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,82 +13,76 @@ from jaxtyping import UInt64
 
 from mobclip import featurizers
 from mobclip.errors import ManifestError
-from mobclip.featurizers import Featurizer
 from mobclip.graph import MobilityGraph
 from mobclip.manifest import PlaceSpec
 from mobclip.modalities import demographics, imagery, mobility, poi, targets
-from mobclip.records import FlowRecords, PointRecords, RasterRecords, Records, ZoneRecords
+from mobclip.records import FlowRecords, PointRecords, RasterRecords, ZoneRecords
 from mobclip.table import CellTable
 
-__all__ = ["MODALITIES", "Evidence", "demographics", "imagery", "mobility", "poi", "targets"]
-
-Cells = UInt64[np.ndarray, "cells"]
+Records = PointRecords | ZoneRecords | FlowRecords | RasterRecords
 Kind = TypeVar("Kind", PointRecords, ZoneRecords, FlowRecords, RasterRecords)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What one modality knows of a place: a table of tokens, or a graph."""
+    """What one modality knows of a place: a table of tokens, or the graph."""
 
-    cells: UInt64[np.ndarray, "present"]  # cells of which it knows something; sorted
+    cells: UInt64[np.ndarray, "cells"]  # sorted: the cells with evidence
     table: CellTable | None = None
     graph: MobilityGraph | None = None
-    featurizer: Featurizer | None = None  # fitted; saved so that queries go through the same map
+    featurizer: featurizers.Featurizer | None = None  # the fitted one that made the table
 
 
-def _poi(records: Mapping[str, Records], place: PlaceSpec, cells: Cells) -> Evidence:
-    featurizer = _featurizer(place, "poi", default="tfidf")
-    points = _sources(records, place, "poi", PointRecords)
-    table = poi.tokenize(points, cells, featurizer)
+def _of_kind(
+    name: str, kind: type[Kind], records: Mapping[str, Records], spec: PlaceSpec
+) -> Sequence[Kind]:
+    """The modality's sources, all of one kind."""
+    found = [records[source] for source in spec.modalities[name].sources]
+    for one in found:
+        if not isinstance(one, kind):
+            raise ManifestError(
+                f"{spec.name}: {name} is made of {kind.__name__}, but its source {one.source!r} "
+                f"holds {type(one).__name__}. Name other sources for it in the manifest."
+            )
+    return [one for one in found if isinstance(one, kind)]
+
+
+def _featurizer(name: str, spec: PlaceSpec, default: str) -> featurizers.Featurizer:
+    modality = spec.modalities[name]
+    return featurizers.make(modality.featurizer or default, **modality.options)
+
+
+def _poi(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
+    featurizer = _featurizer("poi", spec, "tfidf")
+    table = poi.tokenize(_of_kind("poi", PointRecords, records, spec), cells, featurizer)
     return Evidence(cells=table.cells, table=table, featurizer=featurizer)
 
 
-def _imagery(records: Mapping[str, Records], place: PlaceSpec, cells: Cells) -> Evidence:
-    featurizer = _featurizer(place, "imagery", default="mosaiks")
-    rasters = _sources(records, place, "imagery", RasterRecords)
-    table = imagery.tokenize(rasters, cells, featurizer)
+def _imagery(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
+    featurizer = _featurizer("imagery", spec, "mosaiks")
+    table = imagery.tokenize(_of_kind("imagery", RasterRecords, records, spec), cells, featurizer)
     return Evidence(cells=table.cells, table=table, featurizer=featurizer)
 
 
-def _demographics(records: Mapping[str, Records], place: PlaceSpec, cells: Cells) -> Evidence:
-    zones = _sources(records, place, "demographics", ZoneRecords)
-    specs = [place.sources[name] for name in place.modalities["demographics"].sources]
+def _demographics(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
+    zones = _of_kind("demographics", ZoneRecords, records, spec)
+    specs = [spec.sources[zone.source] for zone in zones]
     table = demographics.tokenize(zones, specs, cells)
     return Evidence(cells=table.cells, table=table)
 
 
-def _mobility(records: Mapping[str, Records], place: PlaceSpec, cells: Cells) -> Evidence:
-    flows = _sources(records, place, "mobility", FlowRecords)
+def _mobility(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
     zones = {name: one for name, one in records.items() if isinstance(one, ZoneRecords)}
-    graph = mobility.build(flows, cells, zones)
+    graph = mobility.build(_of_kind("mobility", FlowRecords, records, spec), cells, zones)
     return Evidence(cells=cells[graph.present], graph=graph)
 
 
-MODALITIES: dict[str, Callable[[Mapping[str, Records], PlaceSpec, Cells], Evidence]] = {
+MODALITIES: dict[str, Callable[[Mapping[str, Records], PlaceSpec, np.ndarray], Evidence]] = {
+    "mobility": _mobility,
     "poi": _poi,
     "imagery": _imagery,
     "demographics": _demographics,
-    "mobility": _mobility,
 }
+"""Modality name -> tokenizer(records of the place, its manifest entry, its candidate cells)."""
 
-
-def _featurizer(place: PlaceSpec, modality: str, *, default: str) -> Featurizer:
-    spec = place.modalities[modality]
-    return featurizers.make(spec.featurizer or default, **spec.options)
-
-
-def _sources(
-    records: Mapping[str, Records], place: PlaceSpec, modality: str, kind: type[Kind]
-) -> list[Kind]:
-    """Records of the sources of a modality, which must be of one kind."""
-    found = []
-    for name in place.modalities[modality].sources:
-        one = records[name]
-        if not isinstance(one, kind):
-            raise ManifestError(
-                f"places.{place.name}.modalities.{modality}: the source {name!r} holds "
-                f"{place.sources[name].kind}, which this modality cannot use. "
-                f"Name sources that are read as {kind.__name__}."
-            )
-        found.append(one)
-    return found
+__all__ = ["MODALITIES", "Evidence", "demographics", "imagery", "mobility", "poi", "targets"]

@@ -1,0 +1,5 @@
+"""`python -m mobclip`."""
+
+from mobclip.cli import main
+
+main()

@@ -1,0 +1,243 @@
+"""Training-free embeddings: the ladder that a trained model has to climb.
+
+Each takes a place and gives one vector per cell by linear algebra alone, in seconds. A trained
+model that does not beat them on spatial blocks has earned nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from scipy import sparse
+
+from mobclip import grid
+from mobclip.embeddings import Embeddings
+from mobclip.errors import ConfigError
+from mobclip.place import MOBILITY, Place
+from mobclip.spectral import flow_vectors
+from mobclip.table import CellTable
+from mobclip.textmap import TEXT_PREFIX, TextMap
+
+DIMS = 128
+FLOW_DIMS = 64  # singular vectors of each of the two flow matrices
+NEAR, FAR = 1, 8  # steps of the spatial kernel: about 1 and 3 cells wide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a baseline gives."""
+
+    embeddings: Embeddings
+    text_map: TextMap | None = None  # for baselines that contain the POI text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Features:
+    """Evidence of one modality as comparable columns; a cell without it stands at the mean, 0."""
+
+    values: Float32[np.ndarray, "cells columns"]
+    text: np.ndarray  # (columns,) bool: columns that hold the text vector
+    mean: np.ndarray  # (columns,) what was taken off
+    scale: np.ndarray  # (columns,) by what it was divided
+
+
+def coordinates(place: Place, seed: int) -> Fitted:
+    """Longitude and latitude and their squares and product: what position alone explains."""
+    lonlat = grid.centers(place.cells)
+    lon, lat = ((lonlat - lonlat.mean(0)) / lonlat.std(0)).T
+    vectors = np.column_stack([lon, lat, lon**2, lat**2, lon * lat])
+    return Fitted(embeddings=_embeddings(place, "coordinates", vectors))
+
+
+def modality(name: str) -> Callable[[Place, int], Fitted]:
+    """The evidence of one modality alone, PCA to 128 dimensions where it is wider."""
+
+    def fit(place: Place, seed: int) -> Fitted:
+        features = _modality_features(place, name, seed)
+        basis = _principal_axes(features.values, DIMS)
+        return Fitted(
+            embeddings=_embeddings(place, name, features.values @ basis),
+            text_map=_text_map(features, basis),
+        )
+
+    return fit
+
+
+def pca(place: Place, seed: int) -> Fitted:
+    """PCA to 128 dimensions of the features of all modalities, side by side."""
+    features = _all_features(place, seed)
+    basis = _principal_axes(features.values, DIMS)
+    return Fitted(
+        embeddings=_embeddings(place, "pca", features.values @ basis),
+        text_map=_text_map(features, basis),
+    )
+
+
+def propagated(place: Place, seed: int) -> Fitted:
+    """Features smoothed over flows and over space, PCA to 128 dimensions; no training.
+
+    With Z the PCA of all features: Z itself, one and two steps along the symmetric flows, one
+    step to destinations and one to origins (direction), and a near and a far spatial mean. Flow
+    and POI totals are among the features (magnitude). Each block has the same total variance.
+    """
+    features = _all_features(place, seed)
+    first = _principal_axes(features.values, DIMS)
+    z = features.values @ first
+    blocks = [z]
+    if place.graph is not None:
+        symmetric = place.graph.normalised("symmetric")
+        once = symmetric @ z
+        blocks += [once, symmetric @ once]
+        blocks += [place.graph.normalised("out") @ z, place.graph.normalised("in") @ z]
+    kernel = spatial_kernel(place.cells)
+    smooth = z
+    for step in range(1, FAR + 1):
+        smooth = kernel @ smooth
+        if step in (NEAR, FAR):
+            blocks.append(smooth)
+    stacked = np.hstack([_centred(block) / _total_deviation(block) for block in blocks])
+    basis = _principal_axes(stacked, DIMS)
+    # A text stands for a cell whose surroundings and partners are average: only the first block.
+    own = first @ basis[: z.shape[1]] / _total_deviation(z)
+    return Fitted(
+        embeddings=_embeddings(place, "propagated", stacked @ basis),
+        text_map=_text_map(features, own),
+    )
+
+
+BASELINES: dict[str, Callable[[Place, int], Fitted]] = {
+    "coordinates": coordinates,
+    "poi": modality("poi"),
+    "imagery": modality("imagery"),
+    "demographics": modality("demographics"),
+    "mobility": modality(MOBILITY),
+    "pca": pca,
+    "propagated": propagated,
+}
+"""Baseline name -> fit(place, seed). Those named after a modality need the place to have it."""
+
+
+def available(place: Place) -> list[str]:
+    """Names of the baselines that this place has the evidence for."""
+    alone = {"poi", "imagery", "demographics", MOBILITY}
+    return [name for name in BASELINES if name not in alone or name in place.modalities]
+
+
+def spatial_kernel(cells: np.ndarray) -> sparse.csr_array:
+    """(n, n) Gaussian mean over the two rings around each cell, rows sum to 1.
+
+    σ is the distance between neighbouring centres; only cells of the place take part.
+    """
+    ring_1 = grid.adjacency(cells, 1)
+    ring_2 = grid.adjacency(cells, 2) - ring_1
+    kernel = sparse.eye_array(len(cells)) + np.exp(-1 / 2) * ring_1 + np.exp(-4 / 2) * ring_2
+    kernel = sparse.csr_array(kernel)
+    return sparse.csr_array(sparse.diags_array(1 / kernel.sum(axis=1)) @ kernel).astype(np.float32)
+
+
+def _modality_features(place: Place, name: str, seed: int) -> _Features:
+    if name not in place.modalities:
+        raise ConfigError(f"{place.name} has no {name}; it has {', '.join(place.modalities)}.")
+    if name == MOBILITY:
+        assert place.graph is not None
+        flows = flow_vectors(place.graph, FLOW_DIMS, seed=seed)
+        values = np.hstack(list(flows.values()))
+        # One scale for the columns of an SVD: their variances are what it found.
+        shared = [key for key, block in flows.items() for _ in range(block.shape[1])]
+        groups = np.array([key if key != "magnitude" else "" for key in shared])
+        return _features(values, place.graph.present, groups)
+    table = place.tables[name]
+    values, present = table.aligned(place.cells)
+    groups = np.array(["text" if _is_text(table)[i] else "" for i in range(len(table.columns))])
+    return _features(values, present, groups)
+
+
+def _all_features(place: Place, seed: int) -> _Features:
+    """All modalities side by side, each divided by its first singular value.
+
+    That is multiple factor analysis (Escofier & Pagès 1990): no modality dominates because it has
+    more columns.
+    """
+    parts = []
+    for name in place.modalities:
+        part = _modality_features(place, name, seed)
+        leading = np.sqrt(np.linalg.eigvalsh(_covariance(part.values))[-1])
+        weight = np.float32(1 / leading) if leading > 0 else np.float32(1)
+        parts.append(
+            _Features(
+                values=part.values * weight,
+                text=part.text,
+                mean=part.mean,
+                scale=part.scale / weight,
+            )
+        )
+    return _Features(
+        values=np.hstack([part.values for part in parts]),
+        text=np.concatenate([part.text for part in parts]),
+        mean=np.concatenate([part.mean for part in parts]),
+        scale=np.concatenate([part.scale for part in parts]),
+    )
+
+
+def _features(values: np.ndarray, present: np.ndarray, groups: np.ndarray) -> _Features:
+    """Centre and scale by the cells that have evidence; columns of one group share a scale."""
+    mean = values[present].mean(0, dtype=np.float64)
+    variance = values[present].var(0, dtype=np.float64)
+    for group in set(groups.tolist()) - {""}:
+        variance[groups == group] = variance[groups == group].mean()
+    scale = np.sqrt(variance)
+    scale[scale < 1e-9] = 1.0
+    scaled = np.where(present[:, None], (values - mean) / scale, 0)
+    return _Features(
+        values=scaled.astype(np.float32), text=groups == "text", mean=mean, scale=scale
+    )
+
+
+def _is_text(table: CellTable) -> np.ndarray:
+    return np.array([name.startswith(TEXT_PREFIX) for name in table.columns])
+
+
+def _covariance(values: np.ndarray) -> Float64[np.ndarray, "columns columns"]:
+    centred = _centred(values)
+    return (centred.T @ centred).astype(np.float64) / len(values)
+
+
+def _principal_axes(values: np.ndarray, dims: int) -> Float32[np.ndarray, "columns dims"]:
+    """Leading eigenvectors of the covariance, signs fixed by each one's largest entry."""
+    variances, axes = np.linalg.eigh(_covariance(values))
+    axes = axes[:, ::-1][:, :dims]
+    axes = axes[:, variances[::-1][: axes.shape[1]] > 1e-9 * max(variances[-1], 1e-30)]
+    sign = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return (axes * sign).astype(np.float32)
+
+
+def _centred(values: np.ndarray) -> Float32[np.ndarray, "cells columns"]:
+    return (values - values.mean(0, dtype=np.float64)).astype(np.float32)
+
+
+def _total_deviation(values: np.ndarray) -> np.float32:
+    """Square root of the summed variance of the columns, 1 where there is none."""
+    return np.float32(np.sqrt(values.var(0, dtype=np.float64).sum()) or 1)
+
+
+def _text_map(features: _Features, basis: np.ndarray) -> TextMap | None:
+    if not features.text.any():
+        return None
+    text = features.text
+    return TextMap.from_standardised(
+        basis[text],
+        np.zeros(basis.shape[1]),
+        mean=features.mean[text],
+        scale=features.scale[text],
+    )
+
+
+def _embeddings(place: Place, name: str, vectors: np.ndarray) -> Embeddings:
+    return Embeddings(
+        name=name,
+        cells=place.cells,
+        vectors=np.ascontiguousarray(vectors, np.float32),
+        present=place.present,
+        provenance={"recipe": f"{name}, training-free", "modalities": list(place.modalities)},
+    )

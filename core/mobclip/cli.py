@@ -1,0 +1,520 @@
+"""The command line: `mobclip <stage> <place>`."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from mobclip.errors import ConfigError, MissingExtra, MobclipError
+
+if TYPE_CHECKING:
+    from mobclip.config import TrainConfig
+    from mobclip.pipeline import Workspace
+    from mobclip.place import Place
+
+console = Console()
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help=(
+        "**MobCLIP: general-purpose embeddings of places.**\n\n"
+        "A place is cut into hexagons (H3 cells). Each cell is described by what is known of it "
+        "(points of interest, imagery, demographics, mobility) and gets one vector, which then "
+        "serves maps, similarity search and prediction.\n\n"
+        "Start with `mobclip demo`: it makes a small invented country, does every stage and opens "
+        "the app. The stages one by one: `fetch`, `tokenize`, `train`, `embed`, `project`, "
+        "`search`, `probe`, `evaluate`, `app`. A stage whose inputs have not changed is skipped."
+    ),
+)
+
+PlaceName = Annotated[
+    str, typer.Argument(help="Name of a place in the manifest, e.g. synthetic, chicago, new-york.")
+]
+Resolution = Annotated[
+    int | None,
+    typer.Option(
+        help="H3 resolution instead of the manifest's: 6 is 36 km² per cell, 8 is 0.7, 9 is 0.1."
+    ),
+]
+Cells = Annotated[
+    int | None, typer.Option(help="Size of the synthetic country in cells (default 20,000).")
+]
+Run = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of a run, e.g. propagated or mobclip-paper; default: all, or the best."
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """Options that stand before the command."""
+
+    manifest: Path
+    data: Path
+    mirror: Path | None
+
+
+@app.callback()
+def settings(
+    context: typer.Context,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="The data manifest; default: data_manifest.yaml in this folder."),
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(envvar="MOBCLIP_DATA_DIR", help="Where raw files and places are kept.")
+    ] = Path("data"),
+    mirror: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="MOBCLIP_MIRROR",
+            help="Read-only folder that is searched for raw files before any download.",
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages.")] = False,
+) -> None:
+    """Options shared by all commands; they stand before the command."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_path=False)],
+    )
+    context.obj = _Settings(manifest=manifest or _default_manifest(), data=data, mirror=mirror)
+
+
+@app.command()
+def fetch(
+    context: typer.Context,
+    place: PlaceName,
+) -> None:
+    """Get a place's raw files: mirror first, then cache, then download; hashes are checked."""
+    from mobclip import pipeline
+
+    with _progress() as on_step:
+        workspace = _workspace(context, on_step)
+        paths = pipeline.fetch(workspace, workspace.spec(place))
+    for name, path in paths.items():
+        console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def tokenize(
+    context: typer.Context,
+    place: PlaceName,
+    resolution: Resolution = None,
+    cells: Cells = None,
+) -> None:
+    """Turn raw records into cells, tokens, a mobility graph and targets."""
+    with _tokenized(context, place, resolution, cells) as (_, made):
+        pass
+    _describe(made)
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    place: PlaceName,
+    resolution: Resolution = None,
+    cells: Cells = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most this many epochs (100).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and batches (0).")] = None,
+) -> None:
+    """Train MobCLIP as published. Ctrl-C is safe: the same command goes on where it stopped."""
+    from mobclip import pipeline
+
+    settings = _train_config(config, epochs=epochs, seed=seed)
+    with _tokenized(context, place, resolution, cells) as (workspace, made):
+        pipeline.embed(workspace, made, pipeline.PAPER, config=settings, seed=settings.seed)
+        pipeline.project(workspace, made, pipeline.PAPER)
+    console.print(f"Embeddings are in {made.folder / 'runs' / pipeline.PAPER}", soft_wrap=True)
+
+
+@app.command()
+def embed(
+    context: typer.Context,
+    place: PlaceName,
+    run: Run = None,
+    resolution: Resolution = None,
+    cells: Cells = None,
+) -> None:
+    """Write embeddings (GeoParquet) of one run, or of every run that the place allows."""
+    from mobclip import pipeline
+
+    with _tokenized(context, place, resolution, cells) as (workspace, made):
+        names = [run] if run else pipeline.possible_runs(made)
+        for name in names:
+            pipeline.embed(workspace, made, name)
+            pipeline.project(workspace, made, name)
+    for name in names:
+        path = made.folder / "runs" / name / "embeddings.parquet"
+        console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def project(
+    context: typer.Context,
+    place: PlaceName,
+    run: Run = None,
+    resolution: Resolution = None,
+    cells: Cells = None,
+    method: Annotated[str, typer.Option(help="umap (minutes for large places) or pca.")] = "umap",
+) -> None:
+    """Lay the embeddings out in 3-D and 2-D and colour the cells by it."""
+    from mobclip import pipeline
+
+    with _tokenized(context, place, resolution, cells) as (workspace, made):
+        names = [run] if run else _best_first(workspace, made)
+        for name in names:
+            pipeline.project(workspace, made, name, method=method)
+    console.print(f"{method.upper()} of {', '.join(names)} in {made.folder}", soft_wrap=True)
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    place: PlaceName,
+    cell: Annotated[str | None, typer.Option(help="H3 cell, 15 hexadecimal digits.")] = None,
+    at: Annotated[
+        tuple[float, float] | None, typer.Option(help="Longitude and latitude, degrees.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Words, e.g. 'harbour warehouse'.")] = None,
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="Number of answers.")] = 10,
+    away: Annotated[
+        float, typer.Option(min=0, help="Leave out cells closer than this to the query, km.")
+    ] = 0.0,
+    run: Run = None,
+    resolution: Resolution = None,
+    cells: Cells = None,
+) -> None:
+    """Find the places most like a cell, a position, or a few words."""
+    import numpy as np
+
+    from mobclip import grid, pipeline
+    from mobclip.search import SimilarityIndex, TextQuery
+
+    if sum(one is not None for one in (cell, at, text)) != 1:
+        raise ConfigError("say what to search for: one of --cell, --at LON LAT, or --text.")
+    with _tokenized(context, place, resolution, cells) as (workspace, made):
+        name = run or _best_first(workspace, made)[0]
+        embeddings = pipeline.embed(workspace, made, name)
+    index = SimilarityIndex(embeddings)
+    if text is not None:
+        query = TextQuery(
+            run=made.folder / "runs" / name, featurizer=made.folder / "featurizers" / "poi"
+        )
+        matches = index.like_vector(query(text), count)
+        origin = None
+    else:
+        if cell is not None:
+            origin = grid.from_strings([cell])
+        else:
+            assert at is not None
+            origin = grid.points_to_cells(
+                lon=np.array([at[0]]), lat=np.array([at[1]]), resolution=made.resolution
+            )
+        matches = index.like_cell(origin[0], count, exclude_within_km=away)
+    table = Table("#", "cell", "lon", "lat", "similarity")
+    if origin is not None:
+        table.add_column("km away")
+    lonlat = grid.centers(matches.cells)
+    names = grid.to_strings(matches.cells)
+    for rank, (one, (lon, lat), score) in enumerate(
+        zip(names, lonlat, matches.scores, strict=True), start=1
+    ):
+        row = [str(rank), one, f"{lon:.4f}", f"{lat:.4f}", f"{score:.3f}"]
+        if origin is not None:
+            distance = grid.distances_km(np.array([[lon, lat]]), grid.centers(origin))[0]
+            row.append(f"{distance:,.1f}")
+        table.add_row(*row)
+    what = text or (grid.to_strings(origin)[0] if origin is not None else "")
+    console.print(f"Places of {made.title} most like [bold]{what}[/] (run {name})")
+    console.print(table)
+
+
+@app.command()
+def probe(
+    context: typer.Context,
+    place: PlaceName,
+    resolution: Resolution = None,
+    cells: Cells = None,
+) -> None:
+    """Score the existing runs on every target: R² on random folds and on spatial blocks."""
+    from mobclip import pipeline
+
+    with _tokenized(context, place, resolution, cells) as (workspace, made):
+        if not pipeline.runs(made):
+            raise ConfigError(f"{place} has no embeddings yet: run `mobclip embed {place}`.")
+        table = pipeline.probe(workspace, made)
+    _print_ladder(table, made.title)
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    place: PlaceName,
+    resolution: Resolution = None,
+    cells: Cells = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: folds and training.")] = 3,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
+    ] = None,
+) -> None:
+    """Make every run anew for every seed, and print the probe table."""
+    from mobclip import pipeline
+
+    settings = _train_config(config)
+    with _tokenized(context, place, resolution, cells) as (workspace, made):
+        table = pipeline.evaluate(workspace, made, seeds=range(seeds), config=settings)
+    _print_ladder(table, made.title)
+    console.print(f"All numbers: {made.folder / 'evaluation.json'}", soft_wrap=True)
+
+
+@app.command("app")
+def open_app(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """Open the app on the places made so far."""
+    raise typer.Exit(_run_app(context.obj.data, port=port, browser=browser))
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    place: Annotated[str, typer.Option(help="A place of the manifest.")] = "synthetic",
+    resolution: Resolution = None,
+    cells: Cells = None,
+    epochs: Annotated[int | None, typer.Option(help="At most this many epochs (100).")] = None,
+    with_app: Annotated[bool, typer.Option("--app/--no-app", help="Open the app after it.")] = True,
+    port: Annotated[int, typer.Option(help="Port of the app on this machine.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """The main job: tokenize, train, embed, project, probe, and open the app.
+
+    The app opens coloured by PCA; UMAP colours arrive when they are ready. A second start finds
+    every stage done and opens at once.
+    """
+    from mobclip import pipeline
+
+    with _progress() as on_step:
+        workspace = _workspace(context, on_step)
+        spec = workspace.spec(place, resolution=resolution, cells=cells)
+        made = pipeline.demo(workspace, spec, _train_config(None, epochs=epochs))
+    _describe(made)
+    if made.targets:
+        _print_ladder(pipeline.probe(workspace, made), made.title)
+    if not with_app:
+        console.print(
+            f"Everything is in {made.folder}. Open it with `mobclip app`.", soft_wrap=True
+        )
+        return
+    arguments = [place, "--resolution", str(spec.resolution)]
+    if cells is not None:
+        arguments += ["--cells", str(cells)]
+    projecting = _project_in_background(context, arguments)
+    try:
+        code = _run_app(workspace.data, port=port, browser=browser, place=made.folder.name)
+    finally:
+        projecting.terminate()
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point: errors of ours become one plain message and exit status 1."""
+    try:
+        app()
+    except MobclipError as error:
+        Console(stderr=True).print(f"[bold red]Error:[/] {error}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+
+
+# ---- helpers ---------------------------------------------------------------------------------
+
+
+def _workspace(context: typer.Context, on_step: Callable[[str, int, int], None]) -> "Workspace":
+    from mobclip.pipeline import Workspace
+
+    chosen: _Settings = context.obj
+    return Workspace.open(
+        manifest=chosen.manifest, data=chosen.data, mirror=chosen.mirror, on_step=on_step
+    )
+
+
+@contextmanager
+def _tokenized(
+    context: typer.Context, place: str, resolution: int | None, cells: int | None
+) -> "Iterator[tuple[Workspace, Place]]":
+    """A progress display, and under it the tokenized place."""
+    from mobclip import pipeline
+
+    with _progress() as on_step:
+        workspace = _workspace(context, on_step)
+        spec = workspace.spec(place, resolution=resolution, cells=cells)
+        yield workspace, pipeline.tokenize(workspace, spec)
+
+
+def _default_manifest() -> Path:
+    """data_manifest.yaml of the current folder, else the one that came with mobclip."""
+    here = Path("data_manifest.yaml")
+    if here.is_file():
+        return here
+    app_folder = _app_folder()
+    installed = app_folder / "data_manifest.yaml"
+    return installed if installed.is_file() else app_folder.parent / "data_manifest.yaml"
+
+
+def _app_folder() -> Path:
+    """The app: inside an installed package, or beside core/ in the repository."""
+    package = Path(__file__).parent
+    installed = package / "_app"
+    return installed if installed.is_dir() else package.parents[1] / "app"
+
+
+def _train_config(path: Path | None, **overrides: Any) -> "TrainConfig":
+    from mobclip.config import TrainConfig
+
+    settings = TrainConfig.from_yaml(path) if path else TrainConfig()
+    return replace(settings, **{key: v for key, v in overrides.items() if v is not None})
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """One line that shows what is being done; a bar where the number of steps is known.
+
+    Where nobody watches (a log file), each stage is one printed line instead.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        stage = ""
+
+        def on_step(what: str, done: int, total: int) -> None:
+            nonlocal stage
+            new = what.split(":")[0]
+            if new != stage and not console.is_terminal:
+                console.print(new, highlight=False)
+            stage = new
+            progress.update(task, description=what, completed=done, total=total or None)
+
+        yield on_step
+
+
+def _describe(place: "Place") -> None:
+    shares = ", ".join(f"{name} {mask.mean():.0%}" for name, mask in place.present.items())
+    edges = f"; {len(place.graph.indices):,} mobility edges" if place.graph is not None else ""
+    console.print(
+        f"[bold]{place.title}[/]: {len(place.cells):,} cells of resolution {place.resolution} "
+        f"(with {shares}){edges}; {len(place.targets)} targets",
+        highlight=False,
+    )
+
+
+def _print_ladder(table: Mapping[str, Any], title: str) -> None:
+    from mobclip import pipeline
+
+    lines = pipeline.ladder(table)
+    shown = Table("run", "dims", "R² on spatial blocks", "R² on random folds")
+    for line in lines:
+        shown.add_row(
+            line["run"],
+            str(line["dims"]),
+            f"{line['blocks']:.3f} ± {line['blocks_spread']:.3f}",
+            f"{line['random']:.3f} ± {line['random_spread']:.3f}",
+        )
+    targets = len({row["target"] for row in table["rows"]})
+    console.print(
+        f"\nProbes of [bold]{title}[/]: R² averaged over {targets} targets; mean ± standard "
+        f"deviation over {len(table['seeds'])} seeds ({table['protocol']})"
+    )
+    console.print(shown)
+    names = [line["run"] for line in lines]
+    if pipeline.PAPER in names[1:]:
+        console.print(
+            f"[yellow]The training-free run {names[0]!r} beats the trained {pipeline.PAPER!r} on "
+            "spatial blocks here.[/] The app opens on the best run."
+        )
+
+
+def _best_first(workspace: "Workspace", place: "Place") -> list[str]:
+    """Existing runs, best on spatial blocks first."""
+    from mobclip import pipeline
+
+    names = pipeline.runs(place)
+    if not names:
+        raise ConfigError(
+            f"{place.name} has no embeddings yet: run `mobclip embed {place.name}` first."
+        )
+    if not place.targets:
+        return names
+    return [line["run"] for line in pipeline.ladder(pipeline.probe(workspace, place))]
+
+
+def _project_in_background(
+    context: typer.Context, arguments: list[str]
+) -> "subprocess.Popen[bytes]":
+    """UMAP of all runs, best first, while the app is open already."""
+    chosen: _Settings = context.obj
+    options = ["--manifest", str(chosen.manifest), "--data", str(chosen.data)]
+    if chosen.mirror is not None:
+        options += ["--mirror", str(chosen.mirror)]
+    # Niced, so that the app stays quick on few cores.
+    command = ["nice", sys.executable, "-m", "mobclip", *options, "project", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def _run_app(data: Path, *, port: int, browser: bool, place: str | None = None) -> int:
+    """Streamlit on app/main.py; returns its exit status."""
+    try:
+        import streamlit  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("streamlit", extra="app") from error
+    main_file = _app_folder() / "main.py"
+    command = [sys.executable, "-m", "streamlit", "run", str(main_file)]
+    options = {
+        "server.port": port,
+        "server.headless": str(not browser).lower(),
+        "server.enableStaticServing": "true",
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+    }
+    command += [f"--{key}={value}" for key, value in options.items()]
+    environment = {**os.environ, "MOBCLIP_DATA_DIR": str(data.resolve())}
+    if place is not None:
+        environment["MOBCLIP_PLACE"] = place
+    console.print(f"The app is at http://localhost:{port} (Ctrl-C ends it).", highlight=False)
+    try:
+        return subprocess.run(command, env=environment, check=False).returncode
+    except KeyboardInterrupt:
+        return 0

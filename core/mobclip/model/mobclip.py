@@ -1,0 +1,89 @@
+"""MobCLIP: modalities aligned to mobility (arXiv 2506.01297), as published.
+
+Where we differ from the released code:
+
+- a cell may lack a modality: it then has no pair in that modality's loss (the paper's cells have
+  everything). A cell without flows keeps its own row of the node table as anchor;
+- tokens are standardised per column, with statistics kept in the model;
+- the loss is computed by tiles (`losses.info_nce`), the graph is CSR (`lightgcn`).
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mobclip.model.encoders import ENCODERS, Linear, Standardise
+from mobclip.model.lightgcn import BatchRows, LightGCN
+from mobclip.model.losses import info_nce
+
+
+class MobCLIP(nn.Module):
+    """Node table + LightGCN as anchor, one encoder per further modality.
+
+    Parameters
+    ----------
+    anchor : the mobility branch
+    standardisers : modality -> its column statistics; also says which modalities there are
+    temperatures : modality -> fixed temperature of its pair with mobility
+    """
+
+    temperature: Tensor
+
+    def __init__(
+        self,
+        anchor: LightGCN,
+        standardisers: Mapping[str, Standardise],
+        temperatures: Mapping[str, float],
+    ) -> None:
+        super().__init__()
+        dims = anchor.table.shape[1]
+        self.anchor = anchor
+        self.modalities = tuple(standardisers)
+        self.encoders = nn.ModuleDict(
+            {
+                name: nn.Sequential(one, ENCODERS.get(name, Linear)(len(one.mean), dims))
+                for name, one in standardisers.items()
+            }
+        )
+        self.register_buffer(
+            "temperature", torch.tensor([temperatures[name] for name in self.modalities])
+        )
+
+    def losses(
+        self,
+        batch: BatchRows,
+        tokens: Mapping[str, Float[Tensor, "batch _"]],
+        present: Mapping[str, Bool[Tensor, " batch"]],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """modality -> symmetric InfoNCE with mobility, over the cells that have the modality.
+
+        A modality with fewer than two cells in the batch has nothing to tell apart and is left
+        out.
+        """
+        anchors = self.anchor(batch)
+        losses = {}
+        for name, temperature in zip(self.modalities, self.temperature.tolist(), strict=True):
+            here = present[name]
+            if int(here.sum()) >= 2:
+                encoded = self.encoders[name](tokens[name][here])
+                losses[name] = info_nce(anchors[here], encoded, temperature)
+        return losses
+
+    def forward(
+        self,
+        batch: BatchRows,
+        tokens: Mapping[str, Float[Tensor, "batch _"]],
+        present: Mapping[str, Bool[Tensor, " batch"]],
+    ) -> Float[Tensor, ""]:
+        """Mean of the pairs' losses, equal weights."""
+        losses = list(self.losses(batch, tokens, present).values())
+        if not losses:
+            return self.anchor.table.sum() * 0
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def embed(self) -> Float[Tensor, "cells dims"]:
+        """One vector per cell: the LightGCN output, **not** normalised (§1.3)."""
+        return self.anchor.all_rows()

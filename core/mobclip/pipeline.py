@@ -1,0 +1,510 @@
+"""The stages wired together, file to file. The single place that knows their order.
+
+====================  ==========================  =============================================
+stage                 reads                       writes, under `<data>/`
+====================  ==========================  =============================================
+`fetch`               the manifest                `raw/<path>`, verified
+`tokenize`            raw records                 `places/<place>/`: cells, tokens, graph, targets
+`train`               a place                     `.../runs/mobclip-paper/`: model, metrics
+`embed`               a place (and its model)     `.../runs/<run>/embeddings.parquet`
+`project`             embeddings                  `.../runs/<run>/projection.parquet`
+`probe`               embeddings and targets      `.../probes.json`
+`evaluate`            a place                     `.../evaluation.json`
+====================  ==========================  =============================================
+
+Every output carries the key of its inputs (a hash). A stage whose output has the key already is
+not run again.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from mobclip import __version__, grid
+from mobclip.baselines import BASELINES, available
+from mobclip.config import TrainConfig
+from mobclip.embeddings import Embeddings
+from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
+from mobclip.manifest import Manifest, PlaceSpec, load_manifest
+from mobclip.place import MOBILITY, Place, save_place
+from mobclip.probes import SEEDS, probe_all
+from mobclip.projection import Projection, pca_projection, umap_projection
+from mobclip.records import FlowRecords, PointRecords, RasterRecords, ZoneRecords
+from mobclip.storage import digest, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+PAPER = "mobclip-paper"  # the run that is trained
+FORMAT = 1  # raised when a stage's output changes for the same input
+
+Records = PointRecords | ZoneRecords | FlowRecords | RasterRecords
+OnStep = Callable[
+    [str, int, int], None
+]  # what is being done, steps done, steps in all (0: unknown)
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Where things are on this machine."""
+
+    manifest: Manifest
+    data: Path  # raw files and places
+    mirror: Path | None = None  # a read-only folder that is searched before any download
+    on_step: OnStep = field(default=quiet, compare=False)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        manifest: Path | str,
+        data: Path | str | None = None,
+        mirror: Path | str | None = None,
+        on_step: OnStep = quiet,
+    ) -> "Workspace":
+        """From arguments, else MOBCLIP_DATA_DIR (default ./data) and MOBCLIP_MIRROR."""
+        mirror = mirror or os.environ.get("MOBCLIP_MIRROR")
+        return cls(
+            manifest=load_manifest(manifest),
+            data=Path(data or os.environ.get("MOBCLIP_DATA_DIR") or "data"),
+            mirror=Path(mirror) if mirror else None,
+            on_step=on_step,
+        )
+
+    def spec(
+        self, place: str, *, resolution: int | None = None, cells: int | None = None
+    ) -> PlaceSpec:
+        """The manifest entry of a place, with overrides.
+
+        resolution : H3 resolution instead of the entry's
+        cells : size of a generated place instead of the entry's; the place is then `<name>-<cells>`
+        """
+        spec = self.manifest.place(place)
+        if cells is not None:
+            if spec.generator is None:
+                raise ConfigError(
+                    f"{place} is a real place: its number of cells follows from its area and "
+                    "resolution. Set --resolution instead."
+                )
+            spec = replace(
+                spec, name=f"{spec.name}-{cells}", generator={**spec.generator, "cells": cells}
+            )
+        if resolution is not None:
+            grid.edge_km(resolution)  # a CellError if it is none
+            spec = replace(spec, resolution=resolution)
+        return spec
+
+    def folder(self, spec: PlaceSpec) -> Path:
+        """Folder of a place at a resolution."""
+        return self.data / "places" / f"{spec.name}-r{spec.resolution}"
+
+
+# ---- fetch -----------------------------------------------------------------------------------
+
+
+def fetch(workspace: Workspace, spec: PlaceSpec) -> dict[str, Path]:
+    """Verified local file of every source of a place; a generated place is generated."""
+    from mobclip.fetch import fetch as fetch_source
+
+    if spec.generator is not None:
+        return _generate(workspace, spec)
+    paths = {}
+    for done, source in enumerate(spec.sources.values()):
+        workspace.on_step(f"fetching {source.name}", done, len(spec.sources))
+        paths[source.name] = fetch_source(
+            source, data_dir=workspace.data, mirror=workspace.mirror, progress=True
+        )
+    workspace.on_step("files verified", len(spec.sources), len(spec.sources))
+    return paths
+
+
+def _generate(workspace: Workspace, spec: PlaceSpec) -> dict[str, Path]:
+    from mobclip.synthetic import write_country
+
+    assert spec.generator is not None
+    if spec.generator["name"] != "synthetic":
+        raise ManifestError(
+            f"{spec.name}: no generator {spec.generator['name']!r}; there is 'synthetic'."
+        )
+    settings = {"cells": spec.generator["cells"], "seed": spec.generator.get("seed", 0)}
+    settings["resolution"] = spec.resolution
+    folder = workspace.data / "raw" / f"{spec.name}-r{spec.resolution}"
+    stamp = folder / "generated.json"
+    wanted = {**settings, "format": FORMAT, "version": __version__}
+    if not (stamp.is_file() and read_json(stamp) == wanted):
+        workspace.on_step(f"making the {spec.name} country", 0, 0)
+        write_country(folder, **settings)
+        write_json(stamp, wanted)
+    return {name: folder / Path(source.path).name for name, source in spec.sources.items()}
+
+
+# ---- tokenize --------------------------------------------------------------------------------
+
+
+def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
+    """Raw records -> a place: cells, tokens, mobility graph, targets."""
+    key = digest({"format": FORMAT, "version": __version__, "spec": asdict(spec)})
+    folder = workspace.folder(spec)
+    if (folder / "place.yaml").is_file():
+        place = Place.load(folder)
+        if place.provenance.get("key") == key:
+            return place
+
+    from mobclip import modalities, sources
+
+    paths = fetch(workspace, spec)
+    records: dict[str, Records] = {}
+    for done, (name, source) in enumerate(spec.sources.items()):
+        workspace.on_step(f"reading {name}", done, len(paths))
+        records[name] = sources.read(source, paths[name], spec)
+    workspace.on_step("records read", len(paths), len(paths))
+
+    area = _area(spec, records)
+    candidates = grid.polygon_to_cells(area, spec.resolution)
+    if len(candidates) == 0:
+        raise RecordError(
+            f"{spec.name}: no cell of resolution {spec.resolution} has its centre in the area. "
+            "Choose a finer resolution or a larger area."
+        )
+    made: dict[str, modalities.Evidence] = {}
+    for done, name in enumerate(spec.modalities):
+        if name not in modalities.MODALITIES:
+            raise ManifestError(
+                f"{spec.name}: no modality {name!r}; there are {', '.join(modalities.MODALITIES)}."
+            )
+        workspace.on_step(f"tokenizing {name}", done, len(spec.modalities))
+        made[name] = modalities.MODALITIES[name](records, spec, candidates)
+    workspace.on_step("tokens made", len(spec.modalities), len(spec.modalities))
+
+    evidence = [one.cells for one in made.values()]
+    cells = np.unique(np.concatenate(evidence))
+    if len(cells) == 0:
+        raise RecordError(
+            f"{spec.name}: none of its records lies in the area. Compare the area in the manifest "
+            "with where the records are."
+        )
+    graph = made[MOBILITY].graph if MOBILITY in made else None
+    workspace.on_step("writing the place", 0, 0)
+    return save_place(
+        folder,
+        name=spec.name,
+        title=spec.title,
+        resolution=spec.resolution,
+        cells=cells,
+        tables={name: one.table for name, one in made.items() if one.table is not None},
+        graph=None if graph is None else graph.restrict(cells),
+        targets=modalities.targets.build(
+            {
+                name: one
+                for name, one in records.items()
+                if isinstance(one, PointRecords | ZoneRecords)
+            },
+            spec.sources,
+            cells,
+            {name: one for name, one in records.items() if isinstance(one, ZoneRecords)},
+        ),
+        featurizers={
+            name: one.featurizer for name, one in made.items() if one.featurizer is not None
+        },
+        provenance={
+            "key": key,
+            "mobclip": __version__,
+            "generated": spec.generator is not None,
+            "note": spec.note,
+            "sources": {name: _provenance(spec, name, records[name]) for name in spec.sources},
+        },
+        context=_context(spec, area, paths),
+    )
+
+
+def _provenance(spec: PlaceSpec, name: str, records: Records) -> dict[str, Any]:
+    source = spec.sources[name]
+    kept = ("kind", "provider", "licence", "citation", "date", "sha256", "note")
+    dropped = dict(records.dropped) if not isinstance(records, RasterRecords) else {}
+    return {**{key: getattr(source, key) for key in kept}, "dropped": dropped}
+
+
+def _area(spec: PlaceSpec, records: Mapping[str, Records]) -> shapely.Geometry:
+    if spec.area.bbox is not None:
+        return shapely.box(*spec.area.bbox)
+    assert spec.area.source is not None
+    zones = records[spec.area.source]
+    assert isinstance(zones, ZoneRecords)
+    # The snap closes slivers between zones that were digitised apart.
+    return shapely.unary_union(shapely.set_precision(zones.geometry, 1e-7))
+
+
+def _context(spec: PlaceSpec, area: shapely.Geometry, paths: Mapping[str, Path]) -> dict[str, Any]:
+    """What lies under the hexagons: what the provider drew, else the outline of the area."""
+    drawn = next(iter(paths.values())).parent / "context.geojson"
+    if spec.generator is not None and drawn.is_file():
+        context: dict[str, Any] = read_json(drawn)
+        return context
+    outline = shapely.simplify(area, 0.05 * grid.edge_km(spec.resolution) / 111)
+    geometry = shapely.geometry.mapping(shapely.set_precision(outline, 1e-5))
+    feature = {"type": "Feature", "properties": {"kind": "land"}, "geometry": geometry}
+    return {"type": "FeatureCollection", "features": [feature]}
+
+
+# ---- runs: train, embed, project -------------------------------------------------------------
+
+
+def runs(place: Place) -> list[str]:
+    """Names of the runs of a place that have embeddings."""
+    return sorted(path.parent.name for path in place.folder.glob("runs/*/embeddings.parquet"))
+
+
+def possible_runs(place: Place) -> list[str]:
+    """Every run that this place has the evidence for: the training-free ones, then the model."""
+    trainable = place.graph is not None and bool(place.tables)
+    return [*available(place), *([PAPER] if trainable else [])]
+
+
+def train(workspace: Workspace, place: Place, config: TrainConfig, *, run: str = PAPER) -> Path:
+    """Train MobCLIP on a place, or go on training; the folder of the run."""
+    folder = place.folder / "runs" / run
+    key = _run_key(place, PAPER, config)
+    if (folder / "model.safetensors").is_file() and _key_of(folder / "trained.json") == key:
+        return folder
+
+    from mobclip import training  # brings torch: only when there is something to train
+
+    def on_epoch(metrics: training.EpochMetrics) -> None:
+        text = f"training {run}: loss {metrics.loss:.3f}, held-out {metrics.validation:.3f}"
+        workspace.on_step(text, metrics.epoch, config.epochs)
+
+    workspace.on_step(f"training {run}", 0, config.epochs)
+    training.train(place, config, folder, on_epoch)
+    if "poi" in place.tables:
+        training.text_map(place.tables["poi"], folder).save(folder / "text.safetensors")
+    write_json(folder / "trained.json", {"key": key})
+    workspace.on_step(f"{run} trained", config.epochs, config.epochs)
+    return folder
+
+
+def embed(
+    workspace: Workspace,
+    place: Place,
+    run: str,
+    *,
+    config: TrainConfig | None = None,
+    recipe: str | None = None,
+    seed: int = 0,
+) -> Embeddings:
+    """Embeddings of a run: fits a training-free one, reads off a trained one.
+
+    recipe : what makes the run, by default its name: `mobclip-paper` or a name in `BASELINES`
+    """
+    recipe = recipe or run
+    if recipe not in possible_runs(place):
+        raise ConfigError(
+            f"{place.name} has no run {run!r}; it can have {', '.join(possible_runs(place))}."
+        )
+    folder = place.folder / "runs" / run
+    path = folder / "embeddings.parquet"
+    config = replace(config or TrainConfig(), seed=seed)
+    key = _run_key(place, recipe, config if recipe == PAPER else seed)
+    if path.is_file() and _footer(path).get("provenance", {}).get("key") == key:
+        return Embeddings.load(path)
+    if recipe == PAPER:
+        train(workspace, place, config, run=run)
+        from mobclip import training
+
+        made = training.embed(place, folder, name=run)
+    else:
+        workspace.on_step(f"fitting {run}", 0, 0)
+        fitted = BASELINES[recipe](place, seed)
+        made = replace(fitted.embeddings, name=run)
+        if fitted.text_map is not None:
+            fitted.text_map.save(folder / "text.safetensors")
+    licences = {name: one["licence"] for name, one in place.provenance["sources"].items()}
+    made = replace(
+        made,
+        provenance={
+            **made.provenance,
+            "key": key,
+            "place": place.name,
+            "mobclip": __version__,
+            "seed": seed,
+            "licences": licences,
+        },
+    )
+    made.save(path)
+    return made
+
+
+def project(
+    workspace: Workspace, place: Place, run: str, *, method: str = "pca", seed: int = 0
+) -> Projection:
+    """Coordinates and colours of a run. PCA never takes the place of a UMAP of the same run."""
+    folder = place.folder / "runs" / run
+    path = folder / "projection.parquet"
+    source = _footer(folder / "embeddings.parquet").get("provenance", {}).get("key")
+    if path.is_file():
+        header = _footer(path)
+        same = header["provenance"].get("embeddings") == source
+        if same and header["method"] in (method, "umap"):
+            return Projection.load(path)
+    embeddings = Embeddings.load(folder / "embeddings.parquet")
+    workspace.on_step(f"projecting {run} by {method.upper()}", 0, 0)
+    if method == "umap":
+        made = umap_projection(embeddings, seed=seed)
+    elif method == "pca":
+        made = pca_projection(embeddings)
+    else:
+        raise ConfigError(f"no projection {method!r}: choose pca or umap.")
+    made = replace(made, provenance={**made.provenance, "embeddings": source})
+    made.save(path)
+    return made
+
+
+# ---- probe, evaluate -------------------------------------------------------------------------
+
+
+def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+    """Score every run of a place on every target; seeds are partitions into folds."""
+    names = runs(place)
+    keys = {
+        name: _footer(place.folder / "runs" / name / "embeddings.parquet")["provenance"]["key"]
+        for name in names
+    }
+    path = place.folder / "probes.json"
+    key = digest({"format": FORMAT, "runs": keys, "seeds": list(seeds)})
+    if path.is_file() and _key_of(path) == key:
+        table: dict[str, Any] = read_json(path)
+        return table
+    rows = []
+    for done, name in enumerate(names):
+        workspace.on_step(f"probing {name}", done, len(names))
+        embeddings = Embeddings.load(place.folder / "runs" / name / "embeddings.parquet")
+        for result in probe_all(embeddings, place.targets, seeds=seeds):
+            rows += result.to_rows()
+    workspace.on_step("probes done", len(names), len(names))
+    table = {
+        "key": key,
+        "place": place.name,
+        "protocol": "ridge, 5 folds; seeds are partitions into folds, models are of seed 0",
+        "seeds": list(seeds),
+        "rows": rows,
+    }
+    write_json(path, table)
+    return table
+
+
+def evaluate(
+    workspace: Workspace,
+    place: Place,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    config: TrainConfig | None = None,
+) -> dict[str, Any]:
+    """The ladder: every possible run, made anew for every seed, on every target.
+
+    A seed sets the folds and everything random in the run, training included.
+    """
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for run in possible_runs(place):
+        for seed in seeds:
+            name = run if seed == 0 else f"{run}-seed{seed}"
+            embeddings = embed(workspace, place, name, recipe=run, seed=seed, config=config)
+            workspace.on_step(f"probing {name}", 0, 0)
+            for result in probe_all(embeddings, place.targets, seeds=[seed]):
+                for row in result.to_rows():
+                    mine = rows.setdefault(
+                        (run, result.target, row["protocol"]),
+                        {**row, "run": run, "dims": embeddings.dims, "per_seed": []},
+                    )
+                    mine["per_seed"] += row["per_seed"]
+    for row in rows.values():
+        row["mean"] = float(np.mean(row["per_seed"]))
+        row["spread"] = float(np.std(row["per_seed"], ddof=1)) if len(seeds) > 1 else 0.0
+    table = {
+        "place": place.name,
+        "title": place.title,
+        "resolution": place.resolution,
+        "cells": len(place.cells),
+        "generated": place.provenance.get("generated", False),
+        "targets": {
+            name: {"title": one.title, "unit": one.unit, "level": one.level, "n": len(one.values)}
+            for name, one in place.targets.items()
+        },
+        "protocol": "ridge, 5 folds; a seed sets the folds and the training",
+        "seeds": list(seeds),
+        "rows": list(rows.values()),
+    }
+    write_json(place.folder / "evaluation.json", table)
+    return table
+
+
+def ladder(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Mean over targets per run, best on blocks first: `run, dims, blocks, random` and spreads."""
+    by_run: dict[str, dict[str, list[list[float]]]] = {}
+    dims: dict[str, int] = {}
+    for row in table["rows"]:
+        by_run.setdefault(row["run"], {}).setdefault(row["protocol"], []).append(row["per_seed"])
+        dims[row["run"]] = row.get("dims", 0)
+    lines = []
+    for run, protocols in by_run.items():
+        line: dict[str, Any] = {"run": run, "dims": dims[run]}
+        for protocol, per_target in protocols.items():
+            per_seed = np.mean(per_target, axis=0)  # mean over targets, seed by seed
+            line[protocol] = float(per_seed.mean())
+            line[f"{protocol}_spread"] = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
+        lines.append(line)
+    return sorted(lines, key=lambda line: -line["blocks"])
+
+
+# ---- the main job ----------------------------------------------------------------------------
+
+
+def demo(workspace: Workspace, spec: PlaceSpec, config: TrainConfig | None = None) -> Place:
+    """Everything but the app: tokens, every run, PCA colours, probes."""
+    place = tokenize(workspace, spec)
+    for run in possible_runs(place):
+        embed(workspace, place, run, config=config)
+        project(workspace, place, run)
+    if place.targets:
+        probe(workspace, place)
+    return place
+
+
+def _run_key(place: Place, recipe: str, settings: TrainConfig | int) -> str:
+    plain = settings.to_dict() if isinstance(settings, TrainConfig) else settings
+    return digest(
+        {
+            "format": FORMAT,
+            "version": __version__,
+            "place": place.provenance.get("key"),
+            "recipe": recipe,
+            "settings": plain,
+        }
+    )
+
+
+def _key_of(path: Path) -> str | None:
+    return read_json(path).get("key") if path.is_file() else None
+
+
+def _footer(path: Path) -> dict[str, Any]:
+    """The `mobclip` entry of a Parquet footer, without reading the columns."""
+    if not path.is_file():
+        raise ArtefactError(f"{path} is missing. Run the stage that makes it: `mobclip embed`.")
+    try:
+        header: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[b"mobclip"])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ArtefactError(
+            f"{path} is not a whole artefact ({error!r}). Delete it and run its stage again."
+        ) from error
+    return header

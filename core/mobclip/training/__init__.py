@@ -1,0 +1,6 @@
+"""Training: batches, loop, checkpoints, embedding. The floor that joins torch and files."""
+
+from mobclip.training.loop import EpochMetrics, embed, train
+from mobclip.training.text import text_map
+
+__all__ = ["EpochMetrics", "embed", "text_map", "train"]

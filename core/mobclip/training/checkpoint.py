@@ -1,0 +1,60 @@
+"""Checkpoints: everything that a run needs to go on, in one safetensors file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from mobclip.errors import ArtefactError
+from mobclip.storage import atomic_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands."""
+
+    epoch: int  # epochs done
+    best_epoch: int
+    best_validation: float
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write model, optimiser and progress, atomically."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
+    with atomic_path(path) as temporary:
+        save_file(
+            {name: value.contiguous().cpu() for name, value in tensors.items()},
+            temporary,
+            metadata={"progress": json.dumps(asdict(progress))},
+        )
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restore what `save_checkpoint` wrote, in place; `ArtefactError` if it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ArtefactError(
+            f"{path} is not a whole checkpoint ({error}). Delete it to train from the start."
+        ) from error
+    model.load_state_dict(
+        {name.removeprefix("model."): v for name, v in tensors.items() if name[:6] == "model."}
+    )
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return progress
