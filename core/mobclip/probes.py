@@ -105,6 +105,24 @@ def probe_all(
         yield from _probe_group(embeddings, group, seeds, folds)
 
 
+def ladder(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Mean over targets per run, best on blocks first: `run, dims, blocks, random` and spreads."""
+    by_run: dict[str, dict[str, list[list[float]]]] = {}
+    dims: dict[str, int] = {}
+    for row in table["rows"]:
+        by_run.setdefault(row["run"], {}).setdefault(row["protocol"], []).append(row["per_seed"])
+        dims[row["run"]] = row.get("dims", 0)
+    lines = []
+    for run, protocols in by_run.items():
+        line: dict[str, Any] = {"run": run, "dims": dims[run]}
+        for protocol, per_target in protocols.items():
+            per_seed = np.mean(per_target, axis=0)  # mean over targets, seed by seed
+            line[protocol] = float(per_seed.mean())
+            line[f"{protocol}_spread"] = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
+        lines.append(line)
+    return sorted(lines, key=lambda line: -line["blocks"])
+
+
 def _probe_group(
     embeddings: Embeddings, targets: list[Target], seeds: Sequence[int], folds: int
 ) -> Iterator[ProbeResult]:
