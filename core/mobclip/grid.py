@@ -121,20 +121,35 @@ def _split_at_date_line(polygon: shapely.Polygon) -> shapely.Geometry:
     ring = np.asarray(polygon.exterior.coords)
     lon = np.unwrap(ring[:, 0], period=360)
     if abs(lon[-1] - lon[0]) > 180:  # the ring goes around a pole
-        pole = 90.0 if ring[:, 1].mean() > 0 else -90.0
-        shape = shapely.Polygon(
-            [*zip(lon, ring[:, 1], strict=True), (lon[-1], pole), (lon[0], pole)]
-        )
-    else:
-        shape = shapely.Polygon(np.column_stack([lon, ring[:, 1]]))
-    parts = [
-        shapely.affinity.translate(
-            shape.intersection(shapely.box(-180 + 360 * turn, -90, 180 + 360 * turn, 90)),
-            xoff=-360 * turn,
-        )
-        for turn in (-1, 0, 1)
-    ]
-    return shapely.unary_union([part for part in parts if not part.is_empty])
+        return _around_pole(ring[:-1])
+    # Between 0 and 360 the line is at 180. Cut by hand: GEOS (3.14) answers some of the clips and
+    # intersections of so small a shape with so large a box with a band from pole to pole.
+    ring = np.column_stack([ring[:-1, 0] % 360, ring[:-1, 1]])
+    sides = (_cut(ring, side=1.0), _cut(ring, side=-1.0) - [360.0, 0.0])
+    # A ring that only touches the line has a side without area.
+    return shapely.MultiPolygon([shapely.Polygon(side) for side in sides if len(side) > 2])
+
+
+def _cut(ring: Float[np.ndarray, "corners 2"], *, side: float) -> Float[np.ndarray, "kept 2"]:
+    """The part of a ring with longitude up to 180 (side 1) or from 180 on (side -1)."""
+    kept: list[np.ndarray] = []
+    for here, there in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        inside, next_inside = side * (180 - np.array([here[0], there[0]])) >= 0
+        if inside:
+            kept.append(here)
+        if inside != next_inside:
+            share = (180 - here[0]) / (there[0] - here[0])
+            kept.append(np.array([180.0, here[1] + share * (there[1] - here[1])]))
+    return np.array(kept)
+
+
+def _around_pole(corners: Float[np.ndarray, "corners 2"]) -> shapely.Polygon:
+    """Everything from the ring to the pole, closed along the date line."""
+    lon, lat = corners[np.argsort(corners[:, 0])].T
+    pole = 90.0 if lat.mean() > 0 else -90.0
+    (edge,) = np.interp([180.0], [lon[-1], lon[0] + 360], [lat[-1], lat[0]])
+    around = zip(lon, lat, strict=True)
+    return shapely.Polygon([(-180, pole), (-180, edge), *around, (180, edge), (180, pole)])
 
 
 def polygon_to_cells(geometry: shapely.Geometry, resolution: int) -> Cells:

@@ -61,8 +61,8 @@ def tokenize(
 
     Columns: ``hist_<variable>_<bin>``, which sum to 1 over the bins of a variable;
     ``mean_<name>`` for averages, in their own unit; ``log_<name>`` = log(1 + number per km² of
-    the cell) for counts, ``log_population`` among them; with several sources ``has_<source>``,
-    1 where that source knows the cell.
+    the cell) for counts, ``log_population`` among them; ``has_<source>`` where a source
+    does not reach all of these cells, 1 where it knows the cell.
 
     A cell has a token when at least a tenth of it lies in zones with people of some source. Where
     a variable is not known there (its source does not reach the cell, or has no value), its
@@ -108,9 +108,10 @@ def tokenize(
             "the sources of demographics have no counts, histograms or intensive variables: "
             "map some of their columns in data_manifest.yaml."
         )
-    if len(zones) > 1:
-        blocks.append(has[present])
-        columns += [f"has_{source.source}" for source in zones]
+    for source, here in zip(zones, has.T[:, present], strict=True):
+        if not here.all():  # a flag that is the same everywhere says nothing
+            blocks.append(here[:, None])
+            columns.append(f"has_{source.source}")
     return CellTable(
         modality="demographics",
         cells=cells[present],

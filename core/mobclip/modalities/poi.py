@@ -106,18 +106,22 @@ def _categories(points: Sequence[PointRecords]) -> np.ndarray:
 
 def _words(points: Sequence[PointRecords]) -> np.ndarray:
     """One line per point: words of the category, then the text."""
-    lines = []
+    lines: list[str] = []
     for source in points:
-        category = pd.Series(_texts(source.category, len(source)), dtype=object)
-        text = pd.Series(_texts(source.text, len(source)), dtype=object)
+        category = _texts(source.category, len(source))
         # Few categories, many points: each is looked at once.
         word = {
             name: "" if CODE.fullmatch(name) else re.sub(r"[_/&,;:|>-]+", " ", name)
-            for name in category.unique()
+            for name in pd.unique(category)
         }
-        line = category.map(word).astype(object) + " " + text
-        lines.append(line.str.split().str.join(" ").to_numpy(dtype=object))
-    return np.concatenate(lines)
+        text = _texts(source.text, len(source))
+        lines += [
+            " ".join(f"{word[name]} {words}".split())
+            for name, words in zip(category, text, strict=True)
+        ]
+    found = np.empty(len(lines), dtype=object)
+    found[:] = lines
+    return found
 
 
 def _texts(values: np.ndarray | None, n: int) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""MobilityGraph against dense algebra on graphs that are not symmetric."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from mobclip import grid
+from mobclip.errors import ArtefactError, CellError
+from mobclip.graph import MobilityGraph
+
+CELLS = grid.polygon_to_cells(shapely.box(5, 50, 5.5, 50.5), 6)[:6]
+OUTSIDE = grid.polygon_to_cells(shapely.box(9, 50, 9.5, 50.5), 6)[:1]
+
+flows = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=25
+)
+
+
+def build(rows: list[tuple[int, int, int]]) -> tuple[MobilityGraph, np.ndarray]:
+    """The graph, and its dense matrix by a naive loop."""
+    origin, destination, weight = (np.array(column) for column in zip(*rows, strict=True))
+    graph = MobilityGraph.from_edges(CELLS, CELLS[origin], CELLS[destination], weight)
+    dense = np.zeros((6, 6))
+    for a, b, w in rows:
+        if a != b:
+            dense[a, b] += w
+    return graph, dense
+
+
+@given(rows=flows)
+@settings(max_examples=60, deadline=None)
+def test_edges_are_summed_and_directed(rows: list[tuple[int, int, int]]) -> None:
+    graph, dense = build(rows)
+    np.testing.assert_allclose(graph.matrix.toarray(), dense)
+    np.testing.assert_allclose(graph.out_strength, dense.sum(axis=1))
+    np.testing.assert_allclose(graph.in_strength, dense.sum(axis=0))
+    np.testing.assert_array_equal(graph.present, (dense + dense.T).any(axis=1))
+    np.testing.assert_allclose(graph.symmetrised().toarray(), dense + dense.T)
+    inside = sum(w for a, b, w in rows if a == b)
+    assert graph.report["self_flow_weight"] == inside
+    assert graph.report["weight"] == dense.sum() + inside
+    assert graph.report["edges"] == np.count_nonzero(dense)
+
+
+@given(rows=flows)
+@settings(max_examples=60, deadline=None)
+def test_normalisations_agree_with_dense_algebra(rows: list[tuple[int, int, int]]) -> None:
+    graph, dense = build(rows)
+
+    def inverse(values: np.ndarray) -> np.ndarray:
+        return np.diag([1 / v if v > 0 else 0.0 for v in values])
+
+    both = dense + dense.T
+    root = inverse(np.sqrt(both.sum(axis=1)))
+    for kind, expected in (
+        ("symmetric", root @ both @ root),
+        ("out", inverse(dense.sum(axis=1)) @ dense),
+        ("in", inverse(dense.sum(axis=0)) @ dense.T),
+    ):
+        np.testing.assert_allclose(graph.normalised(kind).toarray(), expected, atol=1e-6)
+
+
+def test_an_asymmetric_example_by_hand() -> None:
+    # 0 -> 1 with 3, 1 -> 0 with 1, 1 -> 2 with 4: degrees of A + Aᵀ are 4, 8, 4.
+    graph, _ = build([(0, 1, 3), (1, 0, 1), (1, 2, 4)])
+    normal = graph.normalised("symmetric").toarray()[:3, :3]
+    root32 = np.sqrt(32)
+    np.testing.assert_allclose(
+        normal, [[0, 4 / root32, 0], [4 / root32, 0, 4 / root32], [0, 4 / root32, 0]], atol=1e-6
+    )
+    out = graph.normalised("out").toarray()[:3, :3]
+    np.testing.assert_allclose(out, [[0, 1, 0], [0.2, 0, 0.8], [0, 0, 0]], atol=1e-6)
+    into = graph.normalised("in").toarray()[:3, :3]
+    np.testing.assert_allclose(into, [[0, 1, 0], [1, 0, 0], [0, 1, 0]], atol=1e-6)
+
+
+def test_flows_that_leave_the_cells_are_counted() -> None:
+    graph = MobilityGraph.from_edges(
+        CELLS,
+        np.concatenate([CELLS[:2], OUTSIDE]),
+        np.concatenate([CELLS[1:2], OUTSIDE, CELLS[:1]]),
+        np.array([2.0, 5.0, 7.0]),
+        {"source": "trips"},
+    )
+    assert graph.report["outside_weight"] == 12
+    assert graph.report["source"] == "trips"
+    assert graph.matrix.sum() == 2
+
+
+def test_restrict_keeps_flows_between_the_kept() -> None:
+    graph, dense = build([(0, 1, 3), (1, 2, 4), (4, 5, 1), (2, 4, 6)])
+    kept = np.sort(np.concatenate([CELLS[[1, 2, 4]], OUTSIDE]))
+    smaller = graph.restrict(kept)
+    rows, known = grid.locate(CELLS, kept)
+    expected = dense[np.ix_(rows, rows)] * np.outer(known, known)
+    np.testing.assert_array_equal(smaller.matrix.toarray(), expected)
+    np.testing.assert_array_equal(smaller.cells, kept)
+
+
+def test_negative_weights_are_refused() -> None:
+    with pytest.raises(CellError, match="negative"):
+        MobilityGraph.from_matrix(CELLS, sparse.csr_array(-np.eye(6)))
+
+
+def test_saved_edges_are_memory_mapped_and_the_same(tmp_path: Path) -> None:
+    graph, dense = build([(0, 1, 3), (1, 0, 1), (1, 2, 4)])
+    graph.save(tmp_path / "mobility")
+    back = MobilityGraph.load(tmp_path / "mobility")
+    assert isinstance(back.weights, np.memmap)
+    assert isinstance(back.indices, np.memmap)
+    np.testing.assert_array_equal(back.matrix.toarray(), dense)
+    np.testing.assert_array_equal(back.cells, CELLS)
+    assert dict(back.report) == dict(graph.report)
+    whole = MobilityGraph.load(tmp_path / "mobility", mmap=False)
+    assert not isinstance(whole.weights, np.memmap)
+    graph.save(tmp_path / "mobility")  # over the old one
+    assert [path.name for path in tmp_path.iterdir()] == ["mobility"]
+
+
+@pytest.mark.parametrize("name", ["cells", "indptr", "indices", "weights"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "header only"])
+def test_a_damaged_graph_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    graph, _ = build([(0, 1, 3), (1, 0, 1), (1, 2, 4)])
+    graph.save(tmp_path / "mobility")
+    path = tmp_path / "mobility" / f"{name}.npy"
+    if damage == "missing":
+        path.unlink()
+    else:
+        size = -4 if damage == "truncated" else 40
+        path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ArtefactError, match=rf"{name}\.npy is missing or truncated"):
+        MobilityGraph.load(tmp_path / "mobility")
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    graph, _ = build([(0, 1, 3)])
+    with pytest.raises(ArtefactError, match="do not fit"):
+        MobilityGraph(
+            cells=CELLS[:3],
+            indptr=graph.indptr,
+            indices=graph.indices,
+            weights=graph.weights,
+        )
