@@ -102,7 +102,7 @@ class ZoneRecords:
         unique, counts = np.unique(self.ids.astype(str), return_counts=True)
         if len(unique) < len(self.ids):
             raise RecordError(
-                f"{self.source}: zone id {unique[counts > 1][0]!r} stands in "
+                f"{self.source}: zone id {str(unique[counts > 1][0])!r} stands in "
                 f"{counts.max()} rows ({(counts > 1).sum()} ids repeat). Ids must be unique: "
                 "choose another id column, or set `repeated_ids: merge` for zones without values."
             )
