@@ -34,7 +34,8 @@ class HexMap {
     this.coloursId = null;
     this.placeId = null;
     this.flown = null;
-    this.names = [];
+    this.ranks = [];
+    this.texts = [];
     root.replaceChildren();
     this.parts = furnish(root, {zoomIn: () => this.zoomBy(1), zoomOut: () => this.zoomBy(-1), fit: () => this.fit()});
     root.tabIndex = 0;
@@ -166,10 +167,11 @@ class HexMap {
   }
 
   placeNames() {
-    if (!this.place?.context.names.length || !this.view) return;
-    const names = roomForNames(this.place.context.names, this.viewport());
-    if (names.length === this.names.length && names.every((n, i) => n === this.names[i])) return;
-    this.names = names;
+    if (!this.place || !this.view) return;
+    // Ranks of results come first: a place name gives way to them.
+    const texts = roomForNames([...this.ranks, ...this.place.context.names], this.viewport());
+    if (texts.length === this.texts.length && texts.every((n, i) => n === this.texts[i])) return;
+    this.texts = texts;
     this.draw();
   }
 
@@ -202,11 +204,12 @@ class HexMap {
     const known = (id) => rowOf(place.mesh, id) >= 0;
     this.selected = header.selected && known(header.selected) ? header.selected : null;
     this.results = header.results.filter(known);
+    this.ranks = this.results.slice(0, 10)
+      .map((id, i) => ({name: String(i + 1), position: centre(place.mesh, id), rank: true}));
     this.root.dataset.selected = this.selected ?? '';
     this.root.dataset.results = this.results.length;
     this.root.dataset.cells = place.mesh.n;
     if (moved) {
-      this.names = [];
       if (place.view) this.setView(place.view);
       else this.fit();
     }
@@ -220,8 +223,8 @@ class HexMap {
       }
     }
     this.root.dataset.state = 'drawing';
+    this.texts = this.view ? roomForNames([...this.ranks, ...place.context.names], this.viewport()) : [];
     this.draw();
-    this.placeNames();
   }
 
   draw() {
@@ -234,7 +237,8 @@ class HexMap {
       id, data, getPath: (d) => d, getColor: colour, getWidth: width, widthUnits: 'pixels', jointRounded: true,
       updateTriggers: {getColor: theme.dark},
     });
-    const ranks = results.slice(0, 10).map((id, i) => ({name: String(i + 1), position: centre(place.mesh, id)}));
+    const ranks = this.texts.filter((text) => text.rank);
+    const names = this.texts.filter((text) => !text.rank);
     const chosen = selected ? [outline(place.mesh, selected)] : [];
     this.deck.setProps({layers: [
       groundLayer(place.context, theme),
@@ -249,8 +253,8 @@ class HexMap {
         getRadius: 11, radiusUnits: 'pixels', stroked: true, filled: false, lineWidthUnits: 'pixels', getLineWidth: 2.5,
         getLineColor: theme.mark, updateTriggers: {getLineColor: theme.dark}}),
       // No text layer without text: its glyph picture would be empty.
-      this.names.length > 0 && namesLayer('names', this.names, theme),
-      ranks.length > 0 && namesLayer('ranks', ranks, theme, {getSize: 14, fontWeight: 700, getPixelOffset: [0, -13]}),
+      names.length > 0 && namesLayer('names', names, theme),
+      ranks.length > 0 && namesLayer('ranks', ranks, theme, {getSize: 14, fontWeight: 700, getPixelOffset: [0, -14]}),
     ]});
   }
 

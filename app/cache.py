@@ -1,0 +1,217 @@
+"""Artefacts read once and shared by all sessions.
+
+Every loader is keyed by the path and by the file's time and size, so that a file written anew (UMAP
+replacing PCA, a second training) is read anew. Shared arrays are read-only.
+"""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from map_component import MapPlace
+
+from mobclip import grid
+from mobclip.embeddings import Embeddings
+from mobclip.place import Place
+from mobclip.probes import ProbeResult, ladder, probe
+from mobclip.projection import Projection
+from mobclip.search import SimilarityIndex, TextQuery
+from mobclip.storage import read_json
+
+Stamp = tuple[int, int]  # modification time in ns, size
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceFiles:
+    """A place of the data folder and what has been made of it so far."""
+
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """Name and resolution, as in a link: ``chicago-r8``."""
+        return self.folder.name
+
+    @property
+    def runs(self) -> list[str]:
+        """Runs that have embeddings."""
+        return sorted(p.parent.name for p in self.folder.glob("runs/*/embeddings.parquet"))
+
+    def embeddings_file(self, run: str) -> Path:
+        """Embeddings of a run."""
+        return self.folder / "runs" / run / "embeddings.parquet"
+
+    def projection_file(self, run: str) -> Path:
+        """Colours and coordinates of a run; may not exist yet."""
+        return self.folder / "runs" / run / "projection.parquet"
+
+
+def data_dir() -> Path:
+    """Where places lie: MOBCLIP_DATA_DIR, else ./data."""
+    return Path(os.environ.get("MOBCLIP_DATA_DIR") or "data")
+
+
+def places() -> list[PlaceFiles]:
+    """Every place that has a place.yaml."""
+    return [PlaceFiles(folder=p.parent) for p in sorted(data_dir().glob("places/*/place.yaml"))]
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Changes when the file does; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def load_place(files: PlaceFiles) -> Place:
+    """The tokenized place."""
+    return _place(files.folder, stamp(files.folder / "place.yaml"))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the place …")
+def _place(folder: Path, version: Stamp | None) -> Place:
+    place = Place.load(folder)
+    place.cells.setflags(write=False)
+    return place
+
+
+def load_map_place(files: PlaceFiles) -> MapPlace:
+    """What the browser gets of a place: cells and context."""
+    return _map_place(files.folder, stamp(files.folder / "place.yaml"))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _map_place(folder: Path, version: Stamp | None) -> MapPlace:
+    place = _place(folder, version)
+    context = place.context
+    text = json.dumps(context, separators=(",", ":"), sort_keys=True).encode() if context else b""
+    return MapPlace(cells=place.cells, resolution=place.resolution, context=text)
+
+
+def load_index(files: PlaceFiles, run: str) -> SimilarityIndex:
+    """Similarity search over the embeddings of a run (and, inside it, the embeddings)."""
+    path = files.embeddings_file(run)
+    return _index(path, stamp(path))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the embeddings …")
+def _index(path: Path, version: Stamp | None) -> SimilarityIndex:
+    embeddings = Embeddings.load(path)
+    vectors = np.array(embeddings.vectors)
+    vectors.setflags(write=False)
+    return SimilarityIndex(replace(embeddings, vectors=vectors))
+
+
+def load_projection(files: PlaceFiles, run: str) -> Projection | None:
+    """Colours of a run, or None while there are none."""
+    path = files.projection_file(run)
+    version = stamp(path)
+    return _projection(path, version) if version else None
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _projection(path: Path, version: Stamp | None) -> Projection:
+    return Projection.load(path)
+
+
+def load_probes(files: PlaceFiles) -> dict[str, Any] | None:
+    """The probe table of all runs, or None while there is none."""
+    path = files.folder / "probes.json"
+    version = stamp(path)
+    return _json(path, version) if version else None
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _json(path: Path, version: Stamp | None) -> dict[str, Any]:
+    value: dict[str, Any] = read_json(path)
+    return value
+
+
+def ranking(files: PlaceFiles) -> dict[str, float]:
+    """Run -> R² on spatial blocks, mean over targets; best first. Empty without probes."""
+    table = load_probes(files)
+    if not table or not table["rows"]:
+        return {}
+    there = set(files.runs)
+    return {line["run"]: line["blocks"] for line in ladder(table) if line["run"] in there}
+
+
+def text_query(files: PlaceFiles, run: str) -> TextQuery:
+    """Search by words; its ``available`` says whether this run can."""
+    return TextQuery(
+        run=files.folder / "runs" / run, featurizer=files.folder / "featurizers" / "poi"
+    )
+
+
+def load_probe(files: PlaceFiles, run: str, target: str) -> ProbeResult:
+    """Held-out predictions of one target from one run."""
+    path = files.embeddings_file(run)
+    place_version = stamp(files.folder / "place.yaml")
+    return _probe(files.folder, place_version, path, stamp(path), target)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Predicting held-out places …")
+def _probe(
+    folder: Path, place_version: Stamp | None, path: Path, version: Stamp | None, target: str
+) -> ProbeResult:
+    place = _place(folder, place_version)
+    return probe(_index(path, version).embeddings, place.targets[target], seeds=(0,))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _centres(folder: Path, version: Stamp | None) -> np.ndarray:
+    centres = grid.centers(_place(folder, version).cells)
+    centres.setflags(write=False)
+    return centres
+
+
+def load_centres(files: PlaceFiles) -> np.ndarray:
+    """(n, 2) lon, lat of the place's cells."""
+    return _centres(files.folder, stamp(files.folder / "place.yaml"))
+
+
+def target_on_cells(files: PlaceFiles, target: str) -> np.ndarray:
+    """(n,) measured value of every cell, NaN without."""
+    return _target_on_cells(files.folder, stamp(files.folder / "place.yaml"), target)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _target_on_cells(folder: Path, version: Stamp | None, target: str) -> np.ndarray:
+    values = _place(folder, version).targets[target].on_cells()
+    values.setflags(write=False)
+    return values
+
+
+def predicted_on_cells(files: PlaceFiles, run: str, target: str, *, error: bool) -> np.ndarray:
+    """(n,) held-out prediction of every cell, in the target's unit, NaN without.
+
+    error : predicted minus measured instead, on the scale on which the target is predicted
+    """
+    path = files.embeddings_file(run)
+    place_version = stamp(files.folder / "place.yaml")
+    return _predicted_on_cells(files.folder, place_version, path, stamp(path), target, error)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _predicted_on_cells(
+    folder: Path,
+    place_version: Stamp | None,
+    path: Path,
+    version: Stamp | None,
+    name: str,
+    error: bool,
+) -> np.ndarray:
+    result = _probe(folder, place_version, path, version, name)
+    target = _place(folder, place_version).targets[name]
+    values = result.predicted - result.actual if error else result.predicted
+    if not error and target.transform == "log1p":
+        values = np.maximum(np.expm1(values), 0)
+    shown = replace(target, values=values, transform="none").on_cells()
+    shown.setflags(write=False)
+    return shown

@@ -1,0 +1,100 @@
+"""Values -> colours and their legend, the same way in every view."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from map_component import Legend, Tip
+
+# Sequential: viridis (Smith & van der Walt), even in lightness and safe for colour-blind readers.
+SEQUENTIAL = (
+    "#440154", "#482878", "#3e4a89", "#31688e", "#26828e",
+    "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
+)  # fmt: skip
+# Diverging: blue - grey - orange-red, for errors around zero.
+DIVERGING = ("#2166ac", "#67a9cf", "#d1e5f0", "#e3e3e3", "#fddbc7", "#ef8a62", "#b2182b")
+ABSENT, PRESENT = "#c9ced3", "#1f7a8c"
+EMPTY = (150, 155, 160, 60)  # a cell without a value: a faint grey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colouring:
+    """What the map needs for one way of colouring."""
+
+    colours: np.ndarray  # uint8 (n, 3 or 4)
+    legend: Legend
+    values: np.ndarray | None = None  # float (n,), for the tooltip
+    tip: Tip | None = None
+
+
+def _table(stops: Sequence[str], size: int = 256) -> np.ndarray:
+    rgb = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops], float)
+    at = np.linspace(0, len(stops) - 1, size)
+    channels = [np.interp(at, np.arange(len(stops)), channel) for channel in rgb.T]
+    return np.round(np.column_stack(channels)).astype(np.uint8)
+
+
+def shown(number: float) -> str:
+    """A number as people write it."""
+    if abs(number) >= 1000:
+        return f"{number:,.0f}"
+    return f"{number:.3g}"
+
+
+def ramp(
+    values: np.ndarray,
+    *,
+    title: str,
+    unit: str = "",
+    note: str = "",
+    logarithmic: bool = False,
+    stops: Sequence[str] = SEQUENTIAL,
+    centred: bool = False,
+) -> Colouring:
+    """Colour by a number; NaN is faint grey. The ends of the ramp are the 2nd and 98th percentile.
+
+    logarithmic : even colour steps per factor instead of per unit, for values that span scales
+    centred : the middle of the ramp is zero
+    """
+    scale = np.log1p(values) if logarithmic else values
+    known = np.isfinite(scale)
+    low, high = np.percentile(scale[known], [2, 98]) if known.any() else (0.0, 1.0)
+    if centred:
+        high = max(abs(low), abs(high))
+        low = -high
+    width = high - low if high > low else 1.0
+    step = np.clip((np.where(known, scale, low) - low) / width, 0, 1)
+    colours = np.full((len(values), 4), 255, np.uint8)
+    colours[:, :3] = _table(stops)[np.round(step * 255).astype(int)]
+    colours[~known] = EMPTY
+    ends = [np.expm1(low), np.expm1(high)] if logarithmic else [low, high]
+    beyond_low = known.any() and scale[known].min() < low
+    beyond_high = known.any() and scale[known].max() > high
+    notes = [note] if note else []
+    if not known.all():
+        notes.append("faint grey: no value")
+    return Colouring(
+        colours=colours if not known.all() else np.ascontiguousarray(colours[:, :3]),
+        legend=Legend(
+            title=f"{title} ({unit})" if unit else title,
+            ramp=stops,
+            low=f"{'≤ ' if beyond_low else ''}{shown(ends[0])}",
+            high=f"{'≥ ' if beyond_high else ''}{shown(ends[1])}",
+            note="; ".join(notes),
+        ),
+        values=values.astype(np.float32),
+        tip=Tip(label=title, unit=unit),
+    )
+
+
+def categories(
+    codes: np.ndarray, labels: Sequence[str], stops: Sequence[str], title: str
+) -> Colouring:
+    """Colour by a small whole number, with a name for each."""
+    table = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops], np.uint8)
+    return Colouring(
+        colours=table[codes],
+        legend=Legend(title=title, items=tuple(zip(stops, labels, strict=True))),
+        values=codes.astype(np.float32),
+        tip=Tip(label=title, labels=labels),
+    )

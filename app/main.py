@@ -1,0 +1,37 @@
+"""The MobCLIP app: explore the embeddings of a place on a map. Start it with `mobclip app`."""
+
+import streamlit as st
+
+st.set_page_config(page_title="MobCLIP", page_icon=":material/hexagon:", layout="wide")
+
+import cache  # noqa: E402  page configuration comes first
+import state  # noqa: E402
+from views import frame, probe, similar  # noqa: E402
+from views import map as map_view  # noqa: E402
+
+from mobclip.errors import MobclipError  # noqa: E402
+
+VIEWS = {"map": map_view.show, "similar": similar.show, "probe": probe.show}
+
+
+def main() -> None:
+    """One run of the page."""
+    frame.style()
+    catalogue = cache.places()
+    if not catalogue:
+        frame.nothing_yet(cache.data_dir())
+        return
+    selection, files, ignored = state.read(catalogue)
+    frame.top_bar(catalogue, selection, files)
+    for notice in ignored:
+        st.warning(notice, icon=":material/link_off:")
+    if not selection.run:
+        frame.no_embeddings(files)
+        return
+    VIEWS[selection.view](selection, files)
+
+
+try:
+    main()
+except MobclipError as error:
+    st.error(str(error), icon=":material/error:")

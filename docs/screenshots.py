@@ -1,0 +1,106 @@
+"""Make docs/screenshots/: every view of the app in headless Chromium, light and dark.
+
+    MOBCLIP_DATA_DIR=data python docs/screenshots.py synthetic-r6
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = os.environ.get("MOBCLIP_CHROMIUM", "/usr/bin/chromium")
+SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+VIEWS = {
+    "map": "",
+    "map-data": "&colour=target:{target}",
+    "similar": "&view=similar&cell={cell}&apart={apart}",
+    "probe": "&view=probe&target={target}",
+}
+
+
+def main() -> None:
+    """Start the app, visit each view, save PNGs."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("place", help="folder name of a place, e.g. chicago-r8")
+    arguments.add_argument("--target", default="", help="what to predict; default: the first")
+    arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    arguments.add_argument("--themes", nargs="+", default=["light", "dark"])
+    chosen = arguments.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py")]
+    command += ["--server.port", str(port), "--server.headless", "true"]
+    server = subprocess.Popen(command)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox", *SOFTWARE_WEBGL]
+            )
+            for theme in chosen.themes:
+                page = browser.new_page(
+                    viewport={"width": 1280, "height": 720}, color_scheme=theme
+                )
+                page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}")
+                cell = a_cell(page)
+                for name, query in VIEWS.items():
+                    address = query.format(cell=cell, target=chosen.target, apart=5)
+                    page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}{address}")
+                    settle(page)
+                    page.screenshot(path=chosen.out / f"{name}-{theme}.png")
+                    if name == "probe":
+                        page.screenshot(path=chosen.out / f"{name}-{theme}.png")
+                        page.locator("canvas[role='graphics-document'], .vega-embed").last.scroll_into_view_if_needed()
+                        page.wait_for_timeout(800)
+                        page.screenshot(path=chosen.out / f"{name}-charts-{theme}.png")
+                page.close()
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def a_cell(page: Page) -> str:
+    """A cell near the middle of the map, chosen by a click."""
+    settle(page)
+    canvas = page.locator(".mobclip-map canvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    for dx, dy in ((0.5, 0.5), (0.45, 0.4), (0.55, 0.6), (0.4, 0.5), (0.6, 0.4)):
+        page.mouse.click(box["x"] + dx * box["width"], box["y"] + dy * box["height"])
+        page.wait_for_timeout(3000)
+        cell = page.locator(".mobclip-map").get_attribute("data-selected")
+        if cell:
+            return cell
+    raise SystemExit("no hexagon near the middle of the map")
+
+
+def settle(page: Page) -> None:
+    """Until the map is drawn and nothing moves."""
+    page.wait_for_selector(".mobclip-map[data-state=ready]", timeout=90_000)
+    page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=60_000)
+    page.wait_for_timeout(2500)
+
+
+def wait_for(url: str) -> None:
+    """Until the server answers, 60 s at most."""
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    raise SystemExit(f"the app did not start: nothing answers at {url}")
+
+
+if __name__ == "__main__":
+    main()
