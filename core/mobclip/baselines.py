@@ -78,8 +78,9 @@ def propagated(place: Place, seed: int) -> Fitted:
     """Features smoothed over flows and over space, PCA to 128 dimensions; no training.
 
     With Z the PCA of all features: Z itself, one and two steps along the symmetric flows, one
-    step to destinations and one to origins (direction), and a near and a far spatial mean. Flow
-    and POI totals are among the features (magnitude). Each block has the same total variance.
+    step to destinations and one to origins (direction), and a near and a far spatial mean, side
+    by side as they are: a mean varies less than what it is the mean of, and so weighs less. Flow
+    and POI totals are among the features (magnitude).
     """
     features = _all_features(place, seed)
     first = _principal_axes(features.values, DIMS)
@@ -96,13 +97,12 @@ def propagated(place: Place, seed: int) -> Fitted:
         smooth = kernel @ smooth
         if step in (NEAR, FAR):
             blocks.append(smooth)
-    stacked = np.hstack([_centred(block) / _total_deviation(block) for block in blocks])
+    stacked = np.hstack([_centred(block) for block in blocks])
     basis = _principal_axes(stacked, DIMS)
     # A text stands for a cell whose surroundings and partners are average: only the first block.
-    own = first @ basis[: z.shape[1]] / _total_deviation(z)
     return Fitted(
         embeddings=_embeddings(place, "propagated", stacked @ basis),
-        text_map=_text_map(features, own),
+        text_map=_text_map(features, first @ basis[: z.shape[1]]),
     )
 
 
@@ -157,12 +157,14 @@ def _all_features(place: Place, seed: int) -> _Features:
     """All modalities side by side, each divided by its first singular value.
 
     That is multiple factor analysis (Escofier & Pagès 1990): no modality dominates because it has
-    more columns.
+    more columns. The value is taken over the cells that have the modality, so that one which few
+    cells have does not grow loud.
     """
     parts = []
     for name in place.modalities:
         part = _modality_features(place, name, seed)
-        leading = np.sqrt(np.linalg.eigvalsh(_covariance(part.values))[-1])
+        here = part.values[place.present[name]]
+        leading = np.sqrt(np.linalg.eigvalsh(_covariance(here))[-1])
         weight = np.float32(1 / leading) if leading > 0 else np.float32(1)
         parts.append(
             _Features(
@@ -214,11 +216,6 @@ def _principal_axes(values: np.ndarray, dims: int) -> Float32[np.ndarray, "colum
 
 def _centred(values: np.ndarray) -> Float32[np.ndarray, "cells columns"]:
     return (values - values.mean(0, dtype=np.float64)).astype(np.float32)
-
-
-def _total_deviation(values: np.ndarray) -> np.float32:
-    """Square root of the summed variance of the columns, 1 where there is none."""
-    return np.float32(np.sqrt(values.var(0, dtype=np.float64).sum()) or 1)
 
 
 def _text_map(features: _Features, basis: np.ndarray) -> TextMap | None:

@@ -37,8 +37,9 @@ from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordErro
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
 from mobclip.place import MOBILITY, Place, save_place
 from mobclip.probes import SEEDS, probe_all
+from mobclip.probes import ladder as ladder  # the table's reader lives beside the probes
 from mobclip.projection import Projection, pca_projection, umap_projection
-from mobclip.records import FlowRecords, PointRecords, RasterRecords, ZoneRecords
+from mobclip.records import RasterRecords, Records, ZoneRecords
 from mobclip.storage import digest, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 PAPER = "mobclip-paper"  # the run that is trained
 FORMAT = 1  # raised when a stage's output changes for the same input
 
-Records = PointRecords | ZoneRecords | FlowRecords | RasterRecords
 OnStep = Callable[
     [str, int, int], None
 ]  # what is being done, steps done, steps in all (0: unknown)
@@ -165,12 +165,8 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
     from mobclip import modalities, sources
 
     paths = fetch(workspace, spec)
-    records: dict[str, Records] = {}
-    for done, (name, source) in enumerate(spec.sources.items()):
-        workspace.on_step(f"reading {name}", done, len(paths))
-        records[name] = sources.read(source, paths[name], spec)
-    workspace.on_step("records read", len(paths), len(paths))
-
+    workspace.on_step(f"reading {len(paths)} sources", 0, 0)
+    records = sources.read_place(spec, paths)
     area = _area(spec, records)
     candidates = grid.polygon_to_cells(area, spec.resolution)
     if len(candidates) == 0:
@@ -205,16 +201,7 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
         cells=cells,
         tables={name: one.table for name, one in made.items() if one.table is not None},
         graph=None if graph is None else graph.restrict(cells),
-        targets=modalities.targets.build(
-            {
-                name: one
-                for name, one in records.items()
-                if isinstance(one, PointRecords | ZoneRecords)
-            },
-            spec.sources,
-            cells,
-            {name: one for name, one in records.items() if isinstance(one, ZoneRecords)},
-        ),
+        targets=modalities.targets.build(records, spec, cells),
         featurizers={
             name: one.featurizer for name, one in made.items() if one.featurizer is not None
         },
@@ -446,24 +433,6 @@ def evaluate(
     }
     write_json(place.folder / "evaluation.json", table)
     return table
-
-
-def ladder(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Mean over targets per run, best on blocks first: `run, dims, blocks, random` and spreads."""
-    by_run: dict[str, dict[str, list[list[float]]]] = {}
-    dims: dict[str, int] = {}
-    for row in table["rows"]:
-        by_run.setdefault(row["run"], {}).setdefault(row["protocol"], []).append(row["per_seed"])
-        dims[row["run"]] = row.get("dims", 0)
-    lines = []
-    for run, protocols in by_run.items():
-        line: dict[str, Any] = {"run": run, "dims": dims[run]}
-        for protocol, per_target in protocols.items():
-            per_seed = np.mean(per_target, axis=0)  # mean over targets, seed by seed
-            line[protocol] = float(per_seed.mean())
-            line[f"{protocol}_spread"] = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
-        lines.append(line)
-    return sorted(lines, key=lambda line: -line["blocks"])
 
 
 # ---- the main job ----------------------------------------------------------------------------

@@ -16,10 +16,9 @@ from mobclip.errors import ManifestError
 from mobclip.graph import MobilityGraph
 from mobclip.manifest import PlaceSpec
 from mobclip.modalities import demographics, imagery, mobility, poi, targets
-from mobclip.records import FlowRecords, PointRecords, RasterRecords, ZoneRecords
+from mobclip.records import FlowRecords, PointRecords, RasterRecords, Records, ZoneRecords
 from mobclip.table import CellTable
 
-Records = PointRecords | ZoneRecords | FlowRecords | RasterRecords
 Kind = TypeVar("Kind", PointRecords, ZoneRecords, FlowRecords, RasterRecords)
 
 

@@ -32,6 +32,7 @@ def csr_tensor(matrix: sparse.csr_array, device: torch.device | str = "cpu") -> 
             torch.from_numpy(matrix.data.astype(np.float32)),
             size=matrix.shape,
             device=device,
+            check_invariants=False,  # scipy built it
         )
 
 
