@@ -57,12 +57,7 @@ def tokenize(
     _check_bands(rasters)
     candidates = _near(rasters, cells)
     if not getattr(featurizer, "fitted", True):
-        sample = candidates[:: max(1, len(candidates) // FIT_CHIPS)]
-        images, covered = mosaic(rasters, sample, pixels=pixels)
-        if not (covered >= min_covered).any():
-            # An even sample can miss an image of a few cells.
-            images, covered = mosaic(rasters, candidates[: 4 * FIT_CHIPS], pixels=pixels)
-        featurizer.fit(images[covered >= min_covered])  # type: ignore[attr-defined]
+        featurizer.fit(_sample(rasters, candidates, pixels, min_covered))  # type: ignore[attr-defined]
     kept, shares, parts = [], [], []
     for start in range(0, len(candidates), CHUNK):
         chunk = candidates[start : start + CHUNK]
@@ -76,11 +71,7 @@ def tokenize(
             shares.append(covered[enough[usable]])
             parts.append(features[usable])
     if not kept:
-        raise RecordError(
-            f"no cell is covered to {min_covered:.0%} by "
-            f"{', '.join(raster.source for raster in rasters)}: check the raster's "
-            "CRS and nodata, and the area and resolution in data_manifest.yaml."
-        )
+        raise _nothing_covered(rasters, min_covered)
     features = np.concatenate(parts)
     names = getattr(featurizer, "columns", None)
     columns = names or tuple(f"image_{i:03d}" for i in range(features.shape[1]))
@@ -90,6 +81,31 @@ def tokenize(
         cells=np.concatenate(kept),
         values=np.column_stack([features, np.concatenate(shares)]).astype(np.float32),
         columns=(*columns, "covered"),
+    )
+
+
+def _sample(
+    rasters: Sequence[RasterRecords],
+    candidates: UInt64[np.ndarray, "near"],
+    pixels: int,
+    min_covered: float,
+) -> Float32[np.ndarray, "chips bands pixels pixels"]:
+    """Up to 2,000 chips, spread evenly over the cells that are covered."""
+    step = max(1, len(candidates) // FIT_CHIPS)
+    # An even sample can miss an image of a few cells: then the cells between have their turn.
+    for first in range(step):
+        images, covered = mosaic(rasters, candidates[first::step], pixels=pixels)
+        if (covered >= min_covered).any():
+            chosen = images[covered >= min_covered]
+            return chosen[:FIT_CHIPS]
+    raise _nothing_covered(rasters, min_covered)
+
+
+def _nothing_covered(rasters: Sequence[RasterRecords], min_covered: float) -> RecordError:
+    return RecordError(
+        f"no cell is covered to {min_covered:.0%} by "
+        f"{', '.join(raster.source for raster in rasters)}: check the raster's CRS and nodata, "
+        "and the area and resolution in data_manifest.yaml."
     )
 
 
@@ -146,6 +162,7 @@ class _Source:
     dataset: rasterio.DatasetReader
     nodata: float | None  # from the manifest, besides what the file itself says
     bands: list[int]  # numbers from 1, without alpha
+    alpha: int | None  # number of the band of transparency
     to_crs: pyproj.Transformer
     period: float  # x of once around the world in the raster's CRS; 0 where x does not wrap
 
@@ -184,18 +201,19 @@ def _opened(raster: RasterRecords) -> Iterator[_Source]:
             to_crs = pyproj.Transformer.from_crs(
                 "EPSG:4326", pyproj.CRS.from_user_input(crs), always_xy=True
             )
-            west, east = to_crs.transform([-180.0, 180.0], [0.0, 0.0])[0]
+            west, middle, quarter, east = to_crs.transform([-180, 0, 90, 180], [0] * 4)[0]
             around = east - west
+            # Conic and polar maps bring -180 and 180 together, but for rounding.
+            wraps = np.isfinite(around) and around > 0.1 * abs(quarter - middle)
+            meaning = dict(zip(dataset.indexes, dataset.colorinterp, strict=True))
+            alpha = [band for band, one in meaning.items() if one == ColorInterp.alpha]
             yield _Source(
                 dataset=dataset,
-                bands=[
-                    number
-                    for number, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
-                    if meaning != ColorInterp.alpha
-                ],
                 nodata=raster.nodata,
+                bands=[band for band in dataset.indexes if band not in alpha],
+                alpha=alpha[0] if alpha else None,
                 to_crs=to_crs,
-                period=float(around) if np.isfinite(around) and around > 0 else 0.0,
+                period=float(around) if wraps else 0.0,
             )
     except RasterioError as error:
         raise RecordError(
@@ -335,7 +353,8 @@ def _fill(source: _Source, positions: np.ndarray, scale: int, images: np.ndarray
     size = np.array([dataset.width, dataset.height])
     # A very fine raster is thinned while it is read (from its overviews, if it has some), and
     # at most OVERSAMPLING² of its pixels are averaged.
-    thin = -(-scale // OVERSAMPLING)
+    # Every third, fifth, ... pixel: an odd number has one in its middle.
+    thin = -(-scale // OVERSAMPLING) // 2 * 2 + 1 if scale > OVERSAMPLING else 1
     step = scale // thin
     block = thin * step
     # Blocks are counted from the raster's corner: what is averaged does not depend on which
@@ -347,14 +366,14 @@ def _fill(source: _Source, positions: np.ndarray, scale: int, images: np.ndarray
     if right <= left or bottom <= top:
         return
     shape = (-(-(bottom - top) // thin), -(-(right - left) // thin))
-    reading = {
-        "window": Window(left, top, right - left, bottom - top),
-        "out_shape": (len(source.bands), *shape),
-    }
+    window = Window(left, top, right - left, bottom - top)
+    reading = {"window": window, "out_shape": (len(source.bands), *shape)}
     data = dataset.read(source.bands, out_dtype="float32", **reading)
     valid = (dataset.read_masks(source.bands, **reading) > 0) & np.isfinite(data)
     if source.nodata is not None:
         valid &= data != np.float32(source.nodata)
+    if source.alpha is not None:  # GDAL's masks know it only as the second or fourth band
+        valid &= dataset.read(source.alpha, window=window, out_shape=shape) > 0
     # A pixel has data when every band has: what a featurizer sees is whole.
     averaged, weight = _averaged(data, valid.all(axis=0), step)
     shrink = step * np.array([(right - left) / shape[1], (bottom - top) / shape[0]])
