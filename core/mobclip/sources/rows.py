@@ -130,14 +130,11 @@ def derived(frame: pd.DataFrame, rule: Derivation, spec: SourceSpec) -> np.ndarr
 
 def ids(series: pd.Series, width: int | None) -> np.ndarray:
     """Ids as text, None where missing: 17031010100, "17031010100" and 17031010100.0 are one."""
-    # pandas hands out views that cannot be written to.
+    # Copies: pandas hands out views that cannot be written to.
     known = np.array(series.notna())
-    if pd.api.types.is_float_dtype(series.dtype):
-        whole = known & (series.fillna(0.5) % 1 == 0).to_numpy()
-        texts = np.array(series.astype(str), dtype=object)
-        texts[whole] = series[whole].astype(np.int64).astype(str).to_numpy(object)
-    else:
-        texts = np.array(series.astype(str).str.strip(), dtype=object)
+    plain = series.astype(str).str.strip()
+    # A whole number with gaps becomes 17031010100.0 in many a tool.
+    texts = np.array(plain.str.replace(r"^(\d+)\.0+$", r"\1", regex=True), dtype=object)
     known &= texts != ""
     if width is not None:
         texts[known] = [text.zfill(width) for text in texts[known]]
