@@ -1,0 +1,62 @@
+"""Tiled InfoNCE against the full logit matrix."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, normalize
+
+from mobclip.model import info_nce
+from mobclip.model.losses import TILE, info_nce_floor
+
+
+def full_matrix(anchor, other, temperature):
+    logits = normalize(anchor, dim=-1) @ normalize(other, dim=-1).T / temperature
+    labels = torch.arange(len(anchor))
+    return 0.5 * (cross_entropy(logits, labels) + cross_entropy(logits.T, labels))
+
+
+@pytest.mark.parametrize("batch", [2, 5, TILE, TILE + 1, 2 * TILE + 300])
+@pytest.mark.parametrize("temperature", [0.07, 0.5])
+def test_equals_the_full_matrix_and_so_do_gradients(batch, temperature):
+    generator = torch.Generator().manual_seed(batch)
+    anchor, other = (
+        torch.randn(batch, 16, generator=generator, requires_grad=True) for _ in range(2)
+    )
+    ours, theirs = (f(anchor, other, temperature) for f in (info_nce, full_matrix))
+    # Logits are up to 1 / temperature, and the loss is their difference: float32 rounds those.
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6, abs=1e-7 / temperature)
+    for mine, reference in zip(
+        torch.autograd.grad(ours, [anchor, other]),
+        torch.autograd.grad(theirs, [anchor, other]),
+        strict=True,
+    ):
+        scale = reference.abs().max()
+        assert (mine - reference).abs().max() < 5e-6 * scale
+
+
+def test_hand_worked_three_cells():
+    # Orthonormal vectors: cosine 1 with itself, 0 with the others, so the loss is its floor.
+    eye = torch.eye(3)
+    expected = math.log(math.e**2 + 2) - 2
+    assert info_nce(eye, eye, 0.5).item() == pytest.approx(expected, rel=1e-6)
+    assert info_nce_floor(3, 0.5) == pytest.approx(expected, rel=1e-12)
+
+
+def test_starts_near_log_batch_and_ignores_length():
+    generator = torch.Generator().manual_seed(0)
+    anchor, other = (torch.randn(4000, 128, generator=generator) for _ in range(2))
+    loss = info_nce(anchor, other, 0.5)
+    assert loss.item() == pytest.approx(math.log(4000), abs=0.05)
+    assert info_nce(7 * anchor, other, 0.5).item() == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_paper_floors():
+    # SYSTEMS: batch 20,480, temperatures 0.5, 0.7, 0.2 -> 7.93, 8.50, 4.93.
+    floors = [round(info_nce_floor(20_480, t), 2) for t in (0.5, 0.7, 0.2)]
+    assert floors == [7.93, 8.50, 4.93]
+
+
+def test_temperature_that_would_overflow_is_refused():
+    with pytest.raises(ValueError, match="1/60"):
+        info_nce(torch.eye(3), torch.eye(3), 0.01)

@@ -1,0 +1,107 @@
+"""LightGCN against dense algebra; MobCLIP's shapes, counts, temperatures and missing cells."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from mobclip.model import BatchRows, LightGCN, MobCLIP, TableEncoder
+from mobclip.model.encoders import Linear, standardise
+from mobclip.model.lightgcn import csr_tensor
+
+
+@pytest.fixture
+def adjacency():
+    rng = np.random.default_rng(1)
+    dense = rng.random((40, 40)) * (rng.random((40, 40)) < 0.2)
+    return sparse.csr_array(dense + dense.T)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_lightgcn_is_the_sum_of_powers_and_so_is_its_gradient(adjacency, layers):
+    rng = np.random.default_rng(2)
+    table = torch.from_numpy(rng.normal(size=(40, 6))).float()
+    rows = np.array([3, 8, 20, 39])
+    model = LightGCN(table, csr_tensor(adjacency), layers)
+    out = model(BatchRows.cut(adjacency, rows))
+
+    dense = torch.from_numpy(adjacency.toarray()).float()
+    reference = table.clone().requires_grad_()
+    powers = [reference]
+    for _ in range(layers):
+        powers.append(dense @ powers[-1])
+    expected = sum(powers)
+    torch.testing.assert_close(out, expected[rows], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.all_rows(), expected.detach(), rtol=1e-5, atol=1e-5)
+
+    upstream = torch.from_numpy(rng.normal(size=(4, 6))).float()
+    (out * upstream).sum().backward()
+    (expected[rows] * upstream).sum().backward()
+    torch.testing.assert_close(model.table.grad, reference.grad, rtol=1e-4, atol=1e-5)
+
+
+def make(adjacency, dims=8):
+    n = adjacency.shape[0]
+    generator = torch.Generator().manual_seed(0)
+    tokens = {
+        "poi": torch.randn(n, 5, generator=generator),
+        "demographics": torch.randn(n, 4, generator=generator),
+    }
+    anchor = LightGCN(torch.randn(n, dims, generator=generator), csr_tensor(adjacency))
+    model = MobCLIP(
+        anchor,
+        {name: standardise(values) for name, values in tokens.items()},
+        {"poi": 0.5, "demographics": 0.7, "imagery": 0.2},
+    )
+    return model, tokens
+
+
+def test_published_parameter_count():
+    # 195,574 cells x 128, POI 1024 -> 128, imagery 768 -> 128, demographics 40 -> 64 -> 128.
+    encoders = [Linear(1024, 128), Linear(768, 128), TableEncoder(40, 128)]
+    count = sum(p.numel() for encoder in encoders for p in encoder.parameters())
+    assert 195_574 * 128 + count == 25_274_048
+
+
+def test_encoder_parameters_have_the_stated_spread():
+    torch.manual_seed(0)
+    layer = Linear(400, 300)
+    assert layer.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.02)  # Kaiming
+    assert layer.bias.abs().max().item() <= 1 / 400**0.5
+
+
+def test_a_cell_without_a_modality_changes_nothing_in_its_loss(adjacency):
+    model, tokens = make(adjacency)
+    rows = np.arange(20)
+    batch = BatchRows.cut(adjacency, rows)
+    present = {name: torch.arange(20) < 12 for name in tokens}
+    before = model.losses(batch, {k: v[:20] for k, v in tokens.items()}, present)
+    changed = {k: v[:20].clone() for k, v in tokens.items()}
+    for value in changed.values():
+        value[12:] = 1e3
+    after = model.losses(batch, changed, present)
+    for name in before:
+        assert before[name].item() == after[name].item()
+
+
+def test_a_modality_that_nobody_has_is_left_out(adjacency):
+    model, tokens = make(adjacency)
+    batch = BatchRows.cut(adjacency, np.arange(20))
+    present = {
+        "poi": torch.zeros(20, dtype=torch.bool),
+        "demographics": torch.ones(20, dtype=torch.bool),
+    }
+    losses = model.losses(batch, {k: v[:20] for k, v in tokens.items()}, present)
+    assert list(losses) == ["demographics"]
+
+
+def test_state_dict_round_trip_keeps_temperatures_and_statistics(adjacency):
+    model, _ = make(adjacency)
+    other, _ = make(adjacency)
+    for value in other.state_dict().values():
+        value.zero_()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other.temperature, torch.tensor([0.5, 0.7]))
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value)
+    assert not any("adjacency" in name for name in model.state_dict())
