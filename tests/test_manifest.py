@@ -248,7 +248,7 @@ def test_missing_file_and_unknown_place(tmp_path, load):
 def test_the_manifest_of_the_repository():
     """Both cities: provenance whole, and no outcome among the inputs."""
     manifest = load_manifest(ROOT / "data_manifest.yaml")
-    assert {"chicago", "newyork"} <= set(manifest.places)
+    assert {"chicago", "new-york"} <= set(manifest.places)
     for place in manifest.places.values():
         for source in place.sources.values():
             assert source.generator is not None or len(source.sha256) == 64
@@ -257,4 +257,4 @@ def test_the_manifest_of_the_repository():
                 inputs |= set(histogram.bins.values())
             outcomes = {target.column for target in source.targets.values()}
             assert not inputs & outcomes, f"{place.name}.{source.name}"
-    assert "imagery" not in manifest.place("newyork").modalities
+    assert "imagery" not in manifest.place("new-york").modalities

@@ -629,7 +629,7 @@ EXPECTED = {
         "crime_total": (844, {"id not in tracts": 13}),
         "crimes_2012": (9_912, {"no coordinates": 88}),
     },
-    "newyork": {
+    "new-york": {
         "jobs": (203_653, {}),
         "taxi": (6_383, {"no origin": 26, "no destination": 24}),
         "taxi_zones": (260, {}),
@@ -654,7 +654,7 @@ def test_real_places(name, tmp_path):
     for key, (rows, dropped) in EXPECTED[name].items():
         assert (len(records[key]), records[key].dropped) == (rows, dropped), key
     people = records["tracts"].values["Total Population"].sum()
-    assert round(people) == {"chicago": 5_236_393, "newyork": 8_426_743}[name]
+    assert round(people) == {"chicago": 5_236_393, "new-york": 8_426_743}[name]
     for spec in place.sources.values():
         for target in spec.targets.values():
             if target.column is not None:

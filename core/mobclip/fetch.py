@@ -41,12 +41,10 @@ def fetch(
     raw = data_dir / "raw"
     cached = raw / spec.path
     if spec.generator is not None:
-        if not cached.is_file():
-            raise FetchError(
-                f"{spec.name}: {cached} is not there. mobclip makes this file itself "
-                f"(generator {spec.generator['name']!r}): run `mobclip fetch` or `mobclip demo`."
-            )
-        return cached
+        raise FetchError(
+            f"{spec.name} is made on this machine by the generator {spec.generator['name']!r}, not "
+            "downloaded: `mobclip fetch` makes the files of its place."
+        )
     if mirror is not None and (mirror / spec.path).is_file():
         _verify(spec, mirror / spec.path, raw)
         return mirror / spec.path
