@@ -13,7 +13,7 @@ To add one: a class that keeps the `Featurizer` protocol, and a line in `FEATURI
 """
 
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from mobclip.featurizers.tfidf import Tfidf
 from mobclip.storage import read_json
 
 
+@runtime_checkable
 class Featurizer(Protocol):
     """Documents (sequence of str) or chips (n, bands, pixels, pixels) -> vectors (n, dims)."""
 
@@ -38,7 +39,7 @@ class Featurizer(Protocol):
         """One name per dim, once fitted."""
         ...
 
-    def fit(self, items: Any, /) -> Self:
+    def fit(self, items: Any, /) -> "Featurizer":
         """Learn from the place's own documents or chips; a frozen one learns nothing."""
         ...
 
@@ -51,7 +52,7 @@ class Featurizer(Protocol):
         ...
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
+    def load(cls, folder: Path | str) -> "Featurizer":
         """Read what `save` wrote."""
         ...
 

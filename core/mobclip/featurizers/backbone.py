@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -48,7 +48,7 @@ class Backbone:
         """One name per feature."""
         return tuple(f"image_{i:03d}" for i in range(int(self._network().num_features)))
 
-    def fit(self, chips: Chips) -> Self:
+    def fit(self, chips: Chips) -> "Backbone":
         """Learn the stretch of the bands; `ConfigError` if a band is not there."""
         self._network()
         pixels = self._pick(chips).transpose(1, 0, 2, 3).reshape(3, -1)
@@ -102,7 +102,7 @@ class Backbone:
             write_json(temporary / "featurizer.json", header)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
+    def load(cls, folder: Path | str) -> "Backbone":
         """Read what `save` wrote."""
         header = read_json(Path(folder) / "featurizer.json")
         try:

@@ -14,7 +14,7 @@ without data does not count; mean and standard deviation of every band are added
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -67,7 +67,7 @@ class Mosaiks:
             *(f"image_std_{band}" for band in bands),
         )
 
-    def fit(self, chips: Chips) -> Self:
+    def fit(self, chips: Chips) -> "Mosaiks":
         """Learn band statistics and draw the filters; `RecordError` without enough valid pixels."""
         rng = np.random.default_rng(self.seed)
         valid = np.isfinite(chips)
@@ -143,7 +143,7 @@ class Mosaiks:
                 np.save(temporary / f"{name}.npy", array)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
+    def load(cls, folder: Path | str) -> "Mosaiks":
         """Read what `save` wrote: the same chip gives the same bits."""
         folder = Path(folder)
         header = read_json(folder / "featurizer.json")

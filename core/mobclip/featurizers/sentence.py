@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -49,7 +49,7 @@ class Sentence:
         """One name per dim."""
         return tuple(f"text_{i:03d}" for i in range(self.dims))
 
-    def fit(self, documents: Sequence[str]) -> Self:
+    def fit(self, documents: Sequence[str]) -> "Sentence":
         """Load the encoder, so that a model that is not there is known at once."""
         self._encoder()
         return self
@@ -71,7 +71,7 @@ class Sentence:
             write_json(temporary / "featurizer.json", header)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
+    def load(cls, folder: Path | str) -> "Sentence":
         """Read what `save` wrote."""
         header = read_json(Path(folder) / "featurizer.json")
         try:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -60,7 +60,7 @@ class Tfidf:
         _, components = self._state()
         return tuple(f"text_{i:03d}" for i in range(components.shape[1]))
 
-    def fit(self, documents: Sequence[str]) -> Self:
+    def fit(self, documents: Sequence[str]) -> "Tfidf":
         """Learn words, their rarity and the main directions; `RecordError` if there is no word."""
         vectorizer = CountVectorizer(analyzer=self._terms, dtype=np.float64)
         try:
@@ -143,7 +143,7 @@ class Tfidf:
             np.save(temporary / "components.npy", components)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
+    def load(cls, folder: Path | str) -> "Tfidf":
         """Read what `save` wrote: the same text gives the same bits."""
         folder = Path(folder)
         header = read_json(folder / "featurizer.json")
