@@ -29,6 +29,7 @@ from mobclip.manifest import (
 )
 from mobclip.records import FlowRecords, PointRecords, RasterRecords, ZoneRecords
 from mobclip.sources import KIND_READERS, read, read_place
+from mobclip.synthetic import write_country
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parents[1]
@@ -615,6 +616,19 @@ def test_read_place_reads_polygons_before_borrowers(tracts, tmp_path):
 
 def test_every_kind_has_a_reader():
     assert set(KIND_READERS) == {"points", "zones", "flows", "rasters"}
+
+
+def test_the_entry_of_the_synthetic_country_fits_its_files(tmp_path):
+    """Every column that the manifest names is there, and no row is lost."""
+    place = load_manifest(ROOT / "data_manifest.yaml").place("synthetic")
+    write_country(tmp_path / "country", cells=500, resolution=place.resolution, seed=0)
+    records = read_place(
+        place,
+        {key: tmp_path / "country" / Path(spec.path).name for key, spec in place.sources.items()},
+    )
+    assert len(records["targets_cells"]) == 500
+    assert all(record.dropped == {} for record in records.values())
+    assert len(place.targets) == 11
 
 
 MIRROR = os.environ.get("MOBCLIP_MIRROR")
