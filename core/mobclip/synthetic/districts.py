@@ -43,8 +43,15 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="occupation",
         bins=(
-            "farming", "mining", "manufacturing", "building", "transport",
-            "trade", "care", "office", "professional",
+            "farming",
+            "mining",
+            "manufacturing",
+            "building",
+            "transport",
+            "trade",
+            "care",
+            "office",
+            "professional",
         ),
         base=(0.14, 0.01, 0.16, 0.09, 0.08, 0.17, 0.12, 0.13, 0.10),
         tilt={"affluence": 0.8, "urban": 0.7},
@@ -254,17 +261,15 @@ def make_census(
     }
     for variable in VARIABLES:
         shares = expected_shares(variable, latents)
-        of_district = np.column_stack(
-            [np.bincount(districts.of_cell, people_of_cell * s, n) for s in shares.T]
-        )
+        of_cells = people_of_cell[:, None] * shares
+        of_district = np.zeros((n, len(variable.bins)))
+        np.add.at(of_district, districts.of_cell, of_cells)
         of_district /= of_district.sum(axis=1, keepdims=True)
-        draw = rng.gamma(CONCENTRATION * of_district)
+        draw = np.asarray(rng.gamma(CONCENTRATION * of_district), np.float64)
         counts = rng.multinomial(people.astype(np.int64), draw / draw.sum(axis=1, keepdims=True))
         for column, values in zip(bin_columns()[variable.name], counts.T, strict=True):
             columns[column] = np.where(districts.withheld, np.nan, values)
-    return gpd.GeoDataFrame(
-        columns, geometry=world.to_lonlat(districts.geometry), crs="EPSG:4326"
-    )
+    return gpd.GeoDataFrame(columns, geometry=world.to_lonlat(districts.geometry), crs="EPSG:4326")
 
 
 def expected_shares(variable: Variable, latents: Latents) -> Float[np.ndarray, "cells bins"]:

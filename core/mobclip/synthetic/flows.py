@@ -36,8 +36,11 @@ def purposes(world: World, latents: Latents) -> tuple[Purpose, ...]:
     h = world.spacing_km
     one = np.ones(len(people))
     jobs = people * np.exp(
-        1.3 * latents["centre"] + 1.4 * latents["industry"] + 0.9 * latents["logistics"]
-        + 0.9 * latents["campus"] + 0.7 * latents["port"]
+        1.3 * latents["centre"]
+        + 1.4 * latents["industry"]
+        + 0.9 * latents["logistics"]
+        + 0.9 * latents["campus"]
+        + 0.7 * latents["port"]
     )
     freight = 0.02 + 3 * latents["logistics"] + 2 * latents["port"] + latents["industry"]
     freight *= (latents.population + 50) ** 0.35
@@ -49,24 +52,49 @@ def purposes(world: World, latents: Latents) -> tuple[Purpose, ...]:
     study = people**0.5 * np.exp(3.2 * latents["campus"])
     return (
         Purpose(
-            name="work", share=0.40, origins=people * np.exp(0.55 * commute), attraction=jobs,
-            reach_km=1.6 * h * np.exp(0.45 * commute), decay=3.0, like=None,
+            name="work",
+            share=0.40,
+            origins=people * np.exp(0.55 * commute),
+            attraction=jobs,
+            reach_km=1.6 * h * np.exp(0.45 * commute),
+            decay=3.0,
+            like=None,
         ),
         Purpose(
-            name="kin", share=0.30, origins=people, attraction=people,
-            reach_km=3.0 * h * one, decay=1.6, like=np.column_stack([ties, functions]),
+            name="kin",
+            share=0.30,
+            origins=people,
+            attraction=people,
+            reach_km=3.0 * h * one,
+            decay=1.6,
+            like=np.column_stack([ties, functions]),
         ),
         Purpose(
-            name="leisure", share=0.14, origins=people, attraction=visits,
-            reach_km=6.0 * h * one, decay=1.7, like=None,
+            name="leisure",
+            share=0.14,
+            origins=people,
+            attraction=visits,
+            reach_km=6.0 * h * one,
+            decay=1.7,
+            like=None,
         ),
         Purpose(
-            name="study", share=0.06, origins=people, attraction=study,
-            reach_km=4.0 * h * one, decay=1.8, like=None,
+            name="study",
+            share=0.06,
+            origins=people,
+            attraction=study,
+            reach_km=4.0 * h * one,
+            decay=1.8,
+            like=None,
         ),
         Purpose(
-            name="freight", share=0.10, origins=freight, attraction=freight,
-            reach_km=40 * h * one, decay=1.0, like=None,
+            name="freight",
+            share=0.10,
+            origins=freight,
+            attraction=freight,
+            reach_km=40 * h * one,
+            decay=1.0,
+            like=None,
         ),
     )
 

@@ -37,7 +37,13 @@ _COLOURS: dict[str, tuple[int, int, int, int]] = {
     "road": (140, 142, 146, 112),
 }
 _CROPS = np.array(
-    [(42, 92, 58, 168), (58, 112, 128, 124), (66, 84, 108, 92), (46, 100, 78, 150), (60, 98, 96, 132)],
+    [
+        (42, 92, 58, 168),
+        (58, 112, 128, 124),
+        (66, 84, 108, 92),
+        (46, 100, 78, 150),
+        (60, 98, 96, 132),
+    ],
     np.float32,
 )
 
@@ -68,11 +74,22 @@ def write_image(
     )
     texture = _Texture(rng)
     profile = {
-        "driver": "GTiff", "width": width, "height": height, "count": len(BANDS),
-        "dtype": "uint8", "nodata": NODATA, "crs": world.crs.to_wkt(),
+        "driver": "GTiff",
+        "width": width,
+        "height": height,
+        "count": len(BANDS),
+        "dtype": "uint8",
+        "nodata": NODATA,
+        "crs": world.crs.to_wkt(),
         "transform": Affine(pixel * 1000, 0, west * 1000, 0, -pixel * 1000, north * 1000),
-        "compress": "deflate", "zlevel": 1, "predictor": 2, "tiled": True,
-        "blockxsize": 256, "blockysize": 256, "interleave": "pixel", "bigtiff": "if_safer",
+        "compress": "deflate",
+        "zlevel": 1,
+        "predictor": 2,
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "interleave": "pixel",
+        "bigtiff": "if_safer",
     }
     with rasterio.open(path, "w", **profile) as image:
         image.update_tags(NOTICE=NOTICE)
@@ -104,9 +121,7 @@ def in_swath(world: World, xy: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n
 class _Frame:
     """Pixel grid in km, with the coarse grid whose nodes lie on every `COARSE`-th pixel corner."""
 
-    def __init__(
-        self, *, pixel: float, west: float, north: float, width: int, height: int
-    ) -> None:
+    def __init__(self, *, pixel: float, west: float, north: float, width: int, height: int) -> None:
         self.pixel, self.west, self.north = pixel, west, north
         self.width, self.height = width, height
         self.shape = (height // COARSE + 1, width // COARSE + 1)
@@ -114,9 +129,7 @@ class _Frame:
     def nodes(self) -> Float[np.ndarray, "nodes 2"]:
         row, column = np.mgrid[0 : self.shape[0], 0 : self.shape[1]]
         step = self.pixel * COARSE
-        return np.column_stack(
-            [self.west + column.ravel() * step, self.north - row.ravel() * step]
-        )
+        return np.column_stack([self.west + column.ravel() * step, self.north - row.ravel() * step])
 
     def upsampled(
         self, coarse: Float[np.ndarray, "rows columns"], top: int, bottom: int
@@ -134,9 +147,7 @@ class _Texture:
     """Uniform noise of several grains that repeats every `_TILE` pixels."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._tiles = {
-            grain: _noise_tile(rng, grain) for grain in (0.0, 1.2, 2.5, 5.0)
-        }
+        self._tiles = {grain: _noise_tile(rng, grain) for grain in (0.0, 1.2, 2.5, 5.0)}
         self._parcel_value = rng.random((64, 64), dtype=np.float32)
 
     def uniform(
@@ -200,9 +211,7 @@ def _burn(
     )
 
 
-def _swath(
-    frame: _Frame, world: World, top: int, bottom: int
-) -> Bool[np.ndarray, "strip width"]:
+def _swath(frame: _Frame, world: World, top: int, bottom: int) -> Bool[np.ndarray, "strip width"]:
     x = frame.west + (np.arange(frame.width) + 0.5) * frame.pixel
     y = frame.north - (np.arange(top, bottom) + 0.5) * frame.pixel
     points = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)

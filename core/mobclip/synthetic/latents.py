@@ -30,7 +30,7 @@ SHOWN_IN: dict[str, tuple[str, ...]] = {
     "port": ("poi", "mobility"),
     "tourism": ("poi", "mobility"),
     "campus": ("poi", "mobility"),
-    "mining": ("poi", "imagery", "demographics"),
+    "mining": ("poi", "imagery", "demographics", "mobility"),
     "affluence": ("demographics", "poi"),
     "retail_mix": ("poi",),
     "nightlife": ("poi",),

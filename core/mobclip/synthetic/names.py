@@ -2,12 +2,21 @@
 
 import numpy as np
 
+# fmt: off
 _HEADS = (
-    "Val Cor Mar Tor Ald Bren Cas Dun Est Fen Gal Hal Isk Kel Lor Mir Nor Ost Pel Quen Ros Sel "
-    "Tal Ulv Ver Wyn Yar Zel Ash Bel Cal Dor Elm Far Gren Hol Ivar Jor Lind Mont Thorn Win"
-).split()
-_INLAND = "dale ford holm wick stead field combe ance ena oria ara mere ton bury leigh worth".split()
-_COASTAL = "haven mouth port bay sound ness strand quay cove".split()
+    "Val", "Cor", "Mar", "Tor", "Ald", "Bren", "Cas", "Dun", "Est", "Fen", "Gal", "Hal", "Isk",
+    "Kel", "Lor", "Mir", "Nor", "Ost", "Pel", "Quen", "Ros", "Sel", "Tal", "Ulv", "Ver", "Wyn",
+    "Yar", "Zel", "Ash", "Bel", "Cal", "Dor", "Elm", "Far", "Gren", "Hol", "Ivar", "Jor",
+    "Lind", "Mont", "Thorn", "Win",
+)
+_INLAND = (
+    "dale", "ford", "holm", "wick", "stead", "field", "combe", "ance", "ena", "oria", "ara",
+    "mere", "ton", "bury", "leigh", "worth",
+)
+_COASTAL = (
+    "haven", "mouth", "port", "bay", "sound", "ness", "strand", "quay", "cove",
+)
+# fmt: on
 
 PLACE_WORDS: dict[str, tuple[str, ...]] = {
     # The words that tell of a place's character. None of them depends on the latents that only
@@ -25,9 +34,7 @@ PLACE_WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def town_names(
-    rng: np.random.Generator, *, coastal: np.ndarray
-) -> list[str]:
+def town_names(rng: np.random.Generator, *, coastal: np.ndarray) -> list[str]:
     """Distinct invented names, one for each town; `coastal` (n,) picks endings of the sea."""
     taken: set[str] = set()
     names = []

@@ -27,14 +27,13 @@ class Category:
     nouns: tuple[str, ...]
 
 
-def _c(
-    name: str, group: str, rate: float, people: float, nouns: str, **draws: float
-) -> Category:
+def _c(name: str, group: str, rate: float, people: float, nouns: str, **draws: float) -> Category:
     return Category(
         name=name, group=group, rate=rate, people=people, draws=draws, nouns=tuple(nouns.split("|"))
     )
 
 
+# ruff: noqa: E501 - the table reads better one category a line
 # fmt: off
 CATEGORIES: tuple[Category, ...] = (
     _c("restaurant", "food", 5.0, 0.9, "Restaurant|Kitchen|Grill", centre=1.0, tourism=1.2, affluence=0.2),
@@ -89,7 +88,15 @@ def rates(latents: Latents) -> Float[np.ndarray, "cells categories"]:
     for column, category in enumerate(CATEGORIES):
         log_rate = np.log(category.rate) + category.people * people
         for name, weight in category.draws.items():
-            plain = name in ("centre", "industry", "logistics", "port", "tourism", "campus", "mining")
+            plain = name in (
+                "centre",
+                "industry",
+                "logistics",
+                "port",
+                "tourism",
+                "campus",
+                "mining",
+            )
             log_rate = log_rate + weight * (latents[name] if plain else latents.z(name))
         out[:, column] = np.exp(log_rate)
     return out * (POINTS_PER_CELL * len(people) / out.sum())
@@ -133,18 +140,19 @@ def _first_words(
     """Word of the place's character, drawn in proportion to its functions, or the town's name."""
     characters = list(PLACE_WORDS)
     affluence = latents.z("affluence")
+    # Squared: the leading function of a place wins most of its names.
     score = np.column_stack(
         [
-            2.0 * latents["port"],
-            1.2 * latents["logistics"],
-            1.2 * latents["industry"],
-            1.5 * latents["campus"],
-            1.5 * latents["tourism"],
-            1.5 * latents["mining"],
-            0.8 * latents["centre"],
-            0.5 * sigmoid(2 * affluence - 1),
-            0.5 * sigmoid(-2 * affluence - 1),
-            0.6 * sigmoid(-2 * latents.z("urban")),
+            3.0 * latents["port"] ** 2,
+            1.2 * latents["logistics"] ** 2,
+            1.0 * latents["industry"] ** 2,
+            2.0 * latents["campus"] ** 2,
+            2.0 * latents["tourism"] ** 2,
+            1.5 * latents["mining"] ** 2,
+            0.6 * latents["centre"] ** 2,
+            0.3 * sigmoid(2 * affluence - 1),
+            0.3 * sigmoid(-2 * affluence - 1),
+            0.4 * sigmoid(-2 * latents.z("urban")),
         ]
     )
     # The name of the town is used for about one venue in four.

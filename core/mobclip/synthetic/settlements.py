@@ -13,7 +13,7 @@ from mobclip.synthetic.fields import smooth_field
 from mobclip.synthetic.names import town_names
 from mobclip.synthetic.world import World
 
-PEOPLE_PER_CELL = 2200  # mean over the country
+PEOPLE_PER_KM2 = 55.0  # mean over the country
 CITY_SHARE, TOWN_SHARE = 0.62, 0.2  # the rest live in villages
 # What a city is known for, in order of rank; after these the cycle repeats from `SMALL_CITIES`.
 ROLES = ("capital", "port", "campus", "logistics", "industry", "tourism", "port", "mining")
@@ -62,9 +62,9 @@ def make_settlements(rng: np.random.Generator, world: World) -> Settlements:
 
     roads, junctions = _roads(rng, world, site)
     road_points = shapely.get_coordinates(shapely.segmentize(np.array(roads, object), h / 3))
-    road_km = cKDTree(road_points).query(xy)[0]
+    road_km = np.asarray(cKDTree(road_points).query(xy)[0])
 
-    total = PEOPLE_PER_CELL * len(xy)
+    total = PEOPLE_PER_KM2 * float(world.area_km2.sum())
     people = total * CITY_SHARE * size / size.sum()
     radius = h * (0.45 + 1.9 * size**0.45)
     density = np.zeros(len(xy))
@@ -191,9 +191,7 @@ def _roads(
     in_tree = {(int(a), int(b)) for a, b in zip(*tree.nonzero(), strict=True)}
     in_tree |= {(b, a) for a, b in in_tree}
     short = (cost < np.quantile(cost, 0.45)) & (dry > 0.93)
-    kept = [
-        i for i, (a, b) in enumerate(edges) if short[i] or ((int(a), int(b)) in in_tree)
-    ]
+    kept = [i for i, (a, b) in enumerate(edges) if short[i] or ((int(a), int(b)) in in_tree)]
     kept = [i for i in kept if dry[i] > 0.6] or kept  # no bridge over the open sea
     bend_x = smooth_field(rng, length_km=0.05 * world.scale_km)
     bend_y = smooth_field(rng, length_km=0.05 * world.scale_km)

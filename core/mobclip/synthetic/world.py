@@ -89,7 +89,7 @@ def make_world(rng: np.random.Generator, *, cells: int, resolution: int) -> Worl
 
     xy, lonlat = xy[chosen], lonlat[chosen]
     shore = shapely.get_coordinates(shapely.segmentize(land.boundary, spacing / 4))
-    coast_km = cKDTree(shore).query(xy)[0]
+    coast_km = np.asarray(cKDTree(shore).query(xy)[0])
     relief = fractal_field(rng, length_km=0.12 * scale, finest_km=spacing / 2, gain=0.6)
     elevation = _elevation(rng, xy, coast_km, relief, scale=scale, spacing=spacing)
     rivers = _rivers(rng, height, sea_level, xy, elevation, scale=scale, spacing=spacing)
@@ -108,7 +108,7 @@ def make_world(rng: np.random.Generator, *, cells: int, resolution: int) -> Worl
         elevation_m=elevation,
         relief=relief,
         rivers=rivers,
-        river_km=cKDTree(banks).query(xy)[0],
+        river_km=np.asarray(cKDTree(banks).query(xy)[0]),
         gulf=gulf,
     )
 
@@ -123,16 +123,14 @@ def _height(
     step = spacing / 1.6
     half = np.array([1.05, 0.95]) * scale
     columns, rows = (2 * half / step).astype(int) + 1
-    empty = HeightGrid(
-        x0=-half[0], y0=-half[1], step_km=step, values=np.zeros((rows, columns))
-    )
+    empty = HeightGrid(x0=-half[0], y0=-half[1], step_km=step, values=np.zeros((rows, columns)))
     unit = empty.nodes() / scale
     tilt = rng.uniform(0.2, 0.55)
     along = unit[:, 0] * np.cos(tilt) + unit[:, 1] * np.sin(tilt)
     across = -unit[:, 0] * np.sin(tilt) + unit[:, 1] * np.cos(tilt)
     height = -np.hypot(along / 0.76, across / 0.47)
 
-    rough = fractal_field(rng, length_km=0.22 * scale, finest_km=spacing, gain=0.62)
+    rough = fractal_field(rng, length_km=0.22 * scale, finest_km=spacing, gain=0.68)
     height += 0.2 * rough(unit * scale)
 
     # The great gulf opens to the south-east and narrows inland to its head.
@@ -165,7 +163,7 @@ def _height(
 
 
 def _cells_of_box(height: HeightGrid, crs: CRS, resolution: int) -> UInt64[np.ndarray, "cells"]:
-    rows, columns = height.values.shape
+    columns = height.values.shape[1]
     inner = 0.92  # the rim is deep sea
     east = -height.x0 * inner
     north = -height.y0 * inner
@@ -240,9 +238,7 @@ def _rivers(
     tracks = [position]
     wet = np.zeros(sources, bool)
     for _ in range(int(1.2 * scale / step)):
-        at = np.stack(
-            [(position[:, 1] - height.y0), (position[:, 0] - height.x0)]
-        ) / height.step_km
+        at = np.stack([(position[:, 1] - height.y0), (position[:, 0] - height.x0)]) / height.step_km
         down = -np.column_stack(
             [ndimage.map_coordinates(g, at, order=1) for g in (slope_x, slope_y)]
         )
