@@ -2,11 +2,11 @@
 
 `write_country` writes raw files as providers would publish them. They come in through
 `data_manifest.yaml` and the readers of `mobclip.sources`, as real data do. The country lies in
-the open South Atlantic (22° W, 30.5° S), on real H3 cells, where there is no land: nobody
-can take it for a real place. (Above about 40,000 cells of resolution 6 it is so large that it
-covers Tristan da Cunha or Trindade; finer cells make a smaller country.) It is meant for teaching, tests and ablations. **It
-proves nothing about real places**: a model that wins here has found what was planted. It was
-built from the literature and is not changed to let a model win.
+the open South Atlantic (22° W, 30.5° S), on real H3 cells, where there is no land: nobody can
+take it for a real place. (Above about 40,000 cells of resolution 6 it is so large that it covers
+Tristan da Cunha or Trindade; finer cells make a smaller country.) It is meant for teaching, tests
+and ablations. **It proves nothing about real places**: a model that wins here has found what was
+planted. It was built from the literature and is not changed to let a model win.
 
 Files
 -----
