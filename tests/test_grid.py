@@ -18,12 +18,12 @@ resolutions = st.integers(0, 12)
 
 
 def cells_at(lonlat: list[tuple[float, float]], resolution: int) -> np.ndarray:
-    lon, lat = np.array(lonlat).T
+    lon, lat = np.array(lonlat, np.float64).T
     return np.unique(grid.points_to_cells(lon=lon, lat=lat, resolution=resolution))
 
 
 def globe(resolution: int) -> np.ndarray:
-    return grid.children(np.sort(np.array(h3.get_res0_cells(), np.uint64)), resolution)
+    return grid.children(np.array(sorted(map(int, h3.get_res0_cells())), np.uint64), resolution)
 
 
 @given(lon=lons, lat=lats, resolution=resolutions)

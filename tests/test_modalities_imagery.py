@@ -221,6 +221,20 @@ def test_pixels_without_data_are_nan_and_do_not_bleed(tmp_path: Path, how: str) 
     assert covered.max() == 1
 
 
+def test_a_fourth_band_beside_a_nodata_value_is_data(tmp_path: Path) -> None:
+    # GDAL marks the fourth band of an 8-bit file as alpha by itself.
+    cells = cells_near(-87.63, 41.88, 9)
+    west, south, east, north = projected_box(NAD27_UTM16, cells, 100).bounds
+    data = np.full((4, int((north - south) / 10), int((east - west) / 10)), 9, np.uint8)
+    transform = from_origin(west, north, 10, 10)
+    raster = write(tmp_path / "nir.tif", data, crs=NAD27_UTM16, transform=transform, nodata=0)
+    with rasterio.open(raster.path) as file:
+        assert file.colorinterp[3] == ColorInterp.alpha
+    images, covered = imagery.chips(raster, cells)
+    assert images.shape[1] == 4
+    assert covered.min() == 1
+
+
 def test_covered_is_the_share_of_the_hexagon(tmp_path: Path) -> None:
     cells = cells_near(-87.63, 41.88, 8)
     box = projected_box(NAD27_UTM16, cells, 0)

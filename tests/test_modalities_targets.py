@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import shapely
 
 from mobclip import grid
 from mobclip.errors import ManifestError, RecordError
-from mobclip.manifest import SourceSpec, TargetSpec
+from mobclip.manifest import Area, PlaceSpec, SourceSpec, TargetSpec
 from mobclip.modalities import targets
 from mobclip.place import Target
 from mobclip.records import PointRecords, RasterRecords, Records, ZoneRecords
@@ -53,7 +52,14 @@ def build(records: Records, *specs: TargetSpec, **others: Records) -> dict[str, 
         date="",
         targets={spec.name: spec for spec in specs},
     )
-    place = SimpleNamespace(name="here", sources={records.source: source})
+    place = PlaceSpec(
+        name="here",
+        title="Here",
+        resolution=6,
+        area=Area(bbox=(5, 50, 5.5, 50.4)),
+        sources={records.source: source},
+        modalities={},
+    )
     return targets.build({records.source: records, **others}, place, CELLS)
 
 

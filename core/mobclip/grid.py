@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 import shapely.affinity
-from jaxtyping import Bool, Float, Int64, UInt64
+from jaxtyping import Bool, Float, Int64, Real, UInt64
 from scipy import sparse
 
 from mobclip.errors import CellError
@@ -43,7 +43,7 @@ def _rows(bad: Bool[np.ndarray, " n"]) -> str:
 
 
 def points_to_cells(
-    *, lon: Float[np.ndarray, " n"], lat: Float[np.ndarray, " n"], resolution: int
+    *, lon: Real[np.ndarray, " n"], lat: Real[np.ndarray, " n"], resolution: int
 ) -> UInt64[np.ndarray, " n"]:
     """Cell of each point.
 
@@ -173,7 +173,7 @@ def parents(cells: Cells, resolution: int) -> Cells:
     return _numpy(h3ronpy.change_resolution(_checked(cells), resolution), np.uint64)
 
 
-def children(cells: Cells, resolution: int) -> Cells:
+def children(cells: Cells, resolution: int) -> UInt64[np.ndarray, " children"]:
     """Sorted cells of a finer (or the same) resolution inside the given ones."""
     _check_resolution(resolution)
     if len(cells) == 0:

@@ -36,7 +36,7 @@ class Featurizer(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """One name per dim, once fitted."""
+        """One name per dim once fitted, none before."""
         ...
 
     def fit(self, items: Any, /) -> "Featurizer":

@@ -45,8 +45,9 @@ class Backbone:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """One name per feature."""
-        return tuple(f"image_{i:03d}" for i in range(int(self._network().num_features)))
+        """One name per feature, once the network is loaded."""
+        features = 0 if self.network is None else int(self.network.num_features)
+        return tuple(f"image_{i:03d}" for i in range(features))
 
     def fit(self, chips: Chips) -> "Backbone":
         """Learn the stretch of the bands; `ConfigError` if a band is not there."""
@@ -87,7 +88,7 @@ class Backbone:
                 unit = torch.nn.functional.normalize(features, dim=1).cpu().numpy()
             unit[~np.isfinite(picked).any(axis=(1, 2, 3))] = np.nan
             parts.append(unit)
-        return np.concatenate(parts) if parts else np.empty((0, len(self.columns)), np.float32)
+        return np.concatenate([np.empty((0, len(self.columns)), np.float32), *parts])
 
     def save(self, folder: Path | str) -> None:
         """Write a folder with featurizer.json: settings, stretch and the model's name."""
@@ -116,7 +117,7 @@ class Backbone:
                 f"{folder} is not a backbone featurizer ({error}). Run `mobclip tokenize` again."
             ) from error
 
-    def _pick(self, chips: Chips) -> Chips:
+    def _pick(self, chips: Chips) -> Float32[np.ndarray, "chips 3 pixels pixels"]:
         """The three bands to be seen; a pixel is without data if any of them is."""
         if min(self.bands) < 1 or max(self.bands) > chips.shape[1]:
             raise ConfigError(

@@ -58,7 +58,9 @@ class Mosaiks:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """One name per feature."""
+        """One name per feature, once fitted."""
+        if not self.fitted:
+            return ()
         mean, _, kernels, _ = self._state()
         bands = range(1, len(mean) + 1)
         return (

@@ -46,8 +46,8 @@ class Sentence:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """One name per dim."""
-        return tuple(f"text_{i:03d}" for i in range(self.dims))
+        """One name per dim, once the encoder is loaded."""
+        return tuple(f"text_{i:03d}" for i in range(self.dims if self.encoder is not None else 0))
 
     def fit(self, documents: Sequence[str]) -> "Sentence":
         """Load the encoder, so that a model that is not there is known at once."""

@@ -56,9 +56,9 @@ class Tfidf:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """One name per dim."""
-        _, components = self._state()
-        return tuple(f"text_{i:03d}" for i in range(components.shape[1]))
+        """One name per dim, once fitted."""
+        dims = 0 if self.components is None else self.components.shape[1]
+        return tuple(f"text_{i:03d}" for i in range(dims))
 
     def fit(self, documents: Sequence[str]) -> "Tfidf":
         """Learn words, their rarity and the main directions; `RecordError` if there is no word."""

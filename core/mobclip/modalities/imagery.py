@@ -160,7 +160,7 @@ class _Source:
     """An open raster and the way from degrees to its pixels."""
 
     dataset: rasterio.DatasetReader
-    nodata: float | None  # from the manifest, besides what the file itself says
+    nodata: float | None  # of the file, else of the manifest
     bands: list[int]  # numbers from 1, without alpha
     alpha: int | None  # number of the band of transparency
     to_crs: pyproj.Transformer
@@ -205,11 +205,17 @@ def _opened(raster: RasterRecords) -> Iterator[_Source]:
             around = east - west
             # Conic and polar maps bring -180 and 180 together, but for rounding.
             wraps = np.isfinite(around) and around > 0.1 * abs(quarter - middle)
-            meaning = dict(zip(dataset.indexes, dataset.colorinterp, strict=True))
-            alpha = [band for band, one in meaning.items() if one == ColorInterp.alpha]
+            nodata = raster.nodata if dataset.nodata is None else dataset.nodata
+            # GDAL calls the fourth band of any 8-bit file alpha, if nobody says otherwise: where
+            # a nodata value marks the holes, it is a band like the others (near infrared, say).
+            alpha = [
+                band
+                for band, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True)
+                if meaning == ColorInterp.alpha and nodata is None
+            ]
             yield _Source(
                 dataset=dataset,
-                nodata=raster.nodata,
+                nodata=nodata,
                 bands=[band for band in dataset.indexes if band not in alpha],
                 alpha=alpha[0] if alpha else None,
                 to_crs=to_crs,
@@ -369,9 +375,11 @@ def _fill(source: _Source, positions: np.ndarray, scale: int, images: np.ndarray
     window = Window(left, top, right - left, bottom - top)
     reading = {"window": window, "out_shape": (len(source.bands), *shape)}
     data = dataset.read(source.bands, out_dtype="float32", **reading)
-    valid = (dataset.read_masks(source.bands, **reading) > 0) & np.isfinite(data)
+    valid = np.isfinite(data)
     if source.nodata is not None:
         valid &= data != np.float32(source.nodata)
+    else:
+        valid &= dataset.read_masks(source.bands, **reading) > 0
     if source.alpha is not None:  # GDAL's masks know it only as the second or fourth band
         valid &= dataset.read(source.alpha, window=window, out_shape=shape) > 0
     # A pixel has data when every band has: what a featurizer sees is whole.
@@ -417,7 +425,8 @@ def _bilinear(
     x = np.clip(at[..., 0] + 1, 0, np.float32(width + 1) - np.float32(1e-3))
     y = np.clip(at[..., 1] + 1, 0, np.float32(height + 1) - np.float32(1e-3))
     column, row = x.astype(np.int64), y.astype(np.int64)
-    right, below = (x - column)[..., None], (y - row)[..., None]
+    right = (x - column.astype(np.float32))[..., None]
+    below = (y - row.astype(np.float32))[..., None]
     first = row * (width + 2) + column
     upper = flat[first] * (1 - right) + flat[first + 1] * right
     lower = flat[first + width + 2] * (1 - right) + flat[first + width + 3] * right
