@@ -82,3 +82,111 @@ def toy_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         targets={"kind": target},
         provenance={"key": "toy", "sources": {"made": {"licence": "none"}}},
     )
+
+
+@pytest.fixture(scope="session")
+def app_data(tmp_path_factory: pytest.TempPathFactory, manifest_path: Path) -> Path:
+    """A data folder with one small place, made by the real stages, for the app to open.
+
+    Two islands: harbour words and high values in the west, farm words and low ones in the east.
+    """
+    from mobclip import pipeline
+    from mobclip.featurizers.tfidf import Tfidf
+    from mobclip.modalities import poi
+    from mobclip.records import PointRecords
+
+    rng = np.random.default_rng(1)
+    islands = [shapely.box(-30.6, -20.5, -30.1, -19.8), shapely.box(-29.9, -20.5, -29.4, -19.8)]
+    cells = np.sort(np.concatenate([grid.polygon_to_cells(island, 6) for island in islands]))
+    lonlat = grid.centers(cells)
+    west = lonlat[:, 0] < -30.0
+    spread = rng.integers(0, len(cells), 3 * len(cells))
+    words = np.where(west[spread], "harbour warehouse", "farm barn").astype(object)
+    words[::3] = "cafe market"
+    points = PointRecords(
+        source="venues",
+        lon=lonlat[spread, 0],
+        lat=lonlat[spread, 1],
+        text=words,
+        category=np.array([str(text).split()[0] for text in words], object),
+        weight=np.ones(len(spread)),
+    )
+    featurizer = Tfidf(dims=4)
+    tables = {
+        "poi": poi.tokenize([points], cells, featurizer),
+        "demographics": CellTable(
+            modality="demographics",
+            cells=cells[10:],
+            values=(west[10:, None] + 0.3 * rng.normal(size=(len(cells) - 10, 3))).astype(
+                np.float32
+            ),
+            columns=("hist_age_young", "hist_age_middle", "hist_age_old"),
+        ),
+    }
+    districts, district = np.unique(grid.parents(cells, 5), return_inverse=True)
+    membership = sparse.csr_array(
+        (1.0 / np.bincount(district)[district], (district, np.arange(len(cells)))),
+        shape=(len(districts), len(cells)),
+    )
+    targets = {
+        "income": Target(
+            name="income",
+            title="Median income",
+            unit="coins a year",
+            level="districts",
+            unit_ids=np.array(grid.to_strings(districts), object),
+            values=np.asarray(membership @ (20.0 + 30 * west)) + rng.normal(size=len(districts)),
+            weights=membership,
+            note="Invented for a test.",
+        ),
+        "visitors": Target(
+            name="visitors",
+            title="Visitors",
+            unit="people a day",
+            level="cell",
+            unit_ids=np.array(grid.to_strings(cells[5:]), object),
+            values=np.exp(rng.normal(3 + 2 * west[5:], 0.3)),
+            weights=sparse.eye_array(len(cells), format="csr")[5:],
+            transform="log1p",
+        ),
+    }
+    land = {
+        "type": "MultiPolygon",
+        "coordinates": [island.__geo_interface__["coordinates"] for island in islands],
+    }
+    town = {"type": "Point", "coordinates": [-30.35, -20.1]}
+    context = {
+        "type": "FeatureCollection",
+        "features": [
+            {"type": "Feature", "properties": {"kind": "coast"}, "geometry": land},
+            {
+                "type": "Feature",
+                "properties": {"kind": "city", "name": "Westport", "population": 9000},
+                "geometry": town,
+            },
+        ],
+    }
+    data = tmp_path_factory.mktemp("app")
+    place = save_place(
+        data / "places" / "islands-r6",
+        name="islands",
+        title="Two islands",
+        resolution=6,
+        cells=cells,
+        tables=tables,
+        graph=None,
+        targets=targets,
+        provenance={
+            "key": "islands",
+            "generated": True,
+            "sources": {"venues": {"provider": "Nobody", "licence": "CC0-1.0", "date": "2026"}},
+        },
+        featurizers={"poi": featurizer},
+        context=context,
+    )
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=data)
+    for run in ("coordinates", "demographics", "propagated"):
+        pipeline.embed(workspace, place, run)
+        pipeline.project(workspace, place, run)
+    pipeline.probe(workspace, place)
+    return data

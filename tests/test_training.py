@@ -46,7 +46,9 @@ def test_an_interrupted_run_resumes_to_the_same_curve(toy_place, tmp_path):
     training.train(toy_place, CONFIG, tmp_path / "cut", lambda m: seen.append(m.epoch))
     assert seen == [5, 6]  # from the checkpoint after epoch 4
     assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
-    whole, cut = (training.embed(toy_place, tmp_path / name, name="run") for name in ("whole", "cut"))
+    whole, cut = (
+        training.embed(toy_place, tmp_path / name, name="run") for name in ("whole", "cut")
+    )
     np.testing.assert_array_equal(whole.vectors, cut.vectors)
 
 
@@ -103,7 +105,7 @@ def test_text_map_is_the_trained_tower_with_all_else_at_the_mean(toy_place, tmp_
         ({"epoch": 3}, "Did you mean 'epochs'"),
         ({"epochs": 0}, "1 or more"),
         ({"validation_share": 1.0}, "between 0 and 1"),
-        ({"temperatures": {"poi": 0}}, "above 0"),
+        ({"temperatures": {"poi": 0.0}}, "above 0"),
     ],
 )
 def test_settings_that_cannot_be(values, message):

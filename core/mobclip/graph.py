@@ -25,7 +25,7 @@ class MobilityGraph:
     """
 
     cells: UInt64[np.ndarray, "cells"]  # sorted, unique, one resolution
-    indptr: Int64[np.ndarray, "cells+1"]
+    indptr: Int64[np.ndarray, " rows"]  # cells + 1: where each row starts
     indices: Int32[np.ndarray, "edges"]  # column numbers, sorted within a row
     weights: Float32[np.ndarray, "edges"]
     report: Mapping[str, Any] = field(default_factory=dict)  # what was read and what was left out

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ Transform = Literal["none", "log1p"]
 MOBILITY = "mobility"  # the modality that is a graph, not a table
 
 
+@runtime_checkable
 class Saveable(Protocol):
     """Something that writes itself into a folder: a featurizer, which lives on a higher floor."""
 

@@ -186,7 +186,7 @@ def _folds(
 class _Moments:
     """Sums over some units, enough for their normal equations. Sets add and subtract."""
 
-    n: float
+    n: int
     x: np.ndarray  # (d,) sum of features
     y: np.ndarray  # (t,) sum of targets
     xx: np.ndarray  # (d, d)
@@ -253,9 +253,11 @@ def _ridge_path(m: _Moments, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
     mean_x, mean_y = m.x / m.n, m.y / m.n
     covariance = m.xx / m.n - np.outer(mean_x, mean_x)
     cross = m.xy / m.n - np.outer(mean_x, mean_y)
-    variance = np.maximum(np.diag(covariance), 0)
-    scale = np.sqrt(variance) if scaled else np.full(len(variance), np.sqrt(variance.mean()))
-    scale[scale < 1e-12] = np.inf  # a dimension that does not vary takes no part
+    variance = np.diag(covariance)
+    varies = variance > 1e-12 * variance.max()
+    shared = np.full(len(variance), np.sqrt(variance[varies].mean()))
+    # A dimension that does not vary takes no part.
+    scale = np.where(varies, np.sqrt(np.maximum(variance, 0)) if scaled else shared, np.inf)
     values, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
     projected = axes.T @ (cross / scale[:, None])
     shrunk = projected / (np.maximum(values, 0)[:, None] + ALPHAS[:, None, None])

@@ -1,0 +1,177 @@
+"""Ridge by Gram matrices against scikit-learn; folds; honesty of the selection."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.linear_model import Ridge
+
+from mobclip import grid, probes
+from mobclip.embeddings import Embeddings
+from mobclip.errors import ConfigError
+from mobclip.probes import ALPHAS, predict_held_out, probe, probe_all
+from mobclip.splits import block_folds, block_of, random_folds
+
+
+def naive(features, actual, fold):
+    """The same procedure with scikit-learn, refitting every model on its rows."""
+    predicted = np.empty_like(actual)
+    names = np.unique(fold)
+    for outer in names:
+        best = None
+        for scaled in (False, True):
+            for alpha in ALPHAS:
+                error = 0.0
+                for inner in names[names != outer]:
+                    train = (fold != outer) & (fold != inner)
+                    error += (
+                        (
+                            actual[fold == inner]
+                            - fit(features, actual, train, scaled, alpha)(features[fold == inner])
+                        )
+                        ** 2
+                    ).sum()
+                if best is None or error < best[0] - 1e-9:
+                    best = (error, scaled, alpha)
+        _, scaled, alpha = best
+        model = fit(features, actual, fold != outer, scaled, alpha)
+        predicted[fold == outer] = model(features[fold == outer])
+    return predicted
+
+
+def fit(features, actual, train, scaled, alpha):
+    spread = features[train].std(0)
+    scale = spread if scaled else np.full(len(spread), np.sqrt((spread**2).mean()))
+    model = Ridge(alpha=alpha * train.sum()).fit(features[train] / scale, actual[train])
+    return lambda x: model.predict(x / scale)
+
+
+def test_equals_scikit_learn_with_an_unpenalised_intercept():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 6)) * [5, 3, 1, 1, 0.3, 0.1]
+    y = x @ rng.normal(size=6) + 40 + rng.normal(size=150)
+    fold = random_folds(150, folds=5, rng=rng)
+    ours = predict_held_out(x - x.mean(0), y[:, None], fold)[:, 0]
+    np.testing.assert_allclose(ours, naive(x, y, fold), rtol=1e-6)
+
+
+def test_a_constant_dimension_takes_no_part():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    y = x[:, :1] + rng.normal(size=(80, 1))
+    fold = random_folds(80, folds=4, rng=rng)
+    with_constant = np.hstack([x, np.zeros((80, 1))])
+    a = predict_held_out(x, y, fold)
+    b = predict_held_out(with_constant, y, fold)
+    np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+def test_noise_scores_zero_or_below_and_signal_scores_high(toy_place):
+    rng = np.random.default_rng(0)
+    target = toy_place.targets["kind"]
+    noise = Embeddings(
+        name="noise",
+        cells=toy_place.cells,
+        vectors=rng.normal(size=(len(toy_place.cells), 8)).astype(np.float32),
+    )
+    for score in probe(noise, target).scores.values():
+        assert score.mean < 0.05
+    signal = replace(noise, vectors=np.hstack([noise.vectors, target.values[:, None]]).astype("f4"))
+    for score in probe(signal, target).scores.values():
+        assert score.mean > 0.95
+
+
+def test_smooth_coordinates_score_less_on_blocks_than_on_random_folds(toy_place):
+    # Bumps in space know the neighbours of a labelled cell, and nothing of a place far from labels.
+    rng = np.random.default_rng(0)
+    lonlat = grid.centers(toy_place.cells)
+
+    def bumps(centres, width):
+        away = np.linalg.norm(lonlat[:, None] - lonlat[None, centres], axis=-1)
+        return np.exp(-((away / width) ** 2))
+
+    n = len(lonlat)
+    field = bumps(rng.choice(n, 20), 0.15) @ rng.normal(size=20)
+    target = replace(toy_place.targets["kind"], values=field)
+    rings = bumps(rng.choice(n, 40, replace=False), 0.12)
+    embeddings = Embeddings(name="smooth", cells=toy_place.cells, vectors=rings.astype(np.float32))
+    result = probe(embeddings, target)
+    assert result.scores["random"].mean > result.scores["blocks"].mean + 0.05
+
+
+def test_targets_with_shared_units_give_what_each_gives_alone(toy_place):
+    one = toy_place.targets["kind"]
+    other = replace(one, name="other", values=one.values**2 + 1)
+    rng = np.random.default_rng(0)
+    embeddings = Embeddings(
+        name="run",
+        cells=toy_place.cells,
+        vectors=(one.values[:, None] + rng.normal(size=(len(one.values), 5))).astype(np.float32),
+    )
+    together = {r.target: r for r in probe_all(embeddings, {"kind": one, "other": other})}
+    for target in (one, other):
+        alone = probe(embeddings, target)
+        for protocol, score in alone.scores.items():
+            np.testing.assert_allclose(
+                score.per_seed, together[target.name].scores[protocol].per_seed, rtol=1e-9
+            )
+
+
+def test_a_unit_of_several_cells_is_the_weighted_mean(toy_place):
+    weights = sparse.csr_array(np.array([[0.25, 0.75, 0], [0, 0, 1.0]]))
+    target = replace(
+        toy_place.targets["kind"],
+        unit_ids=np.array(["a", "b"], dtype=object),
+        values=np.array([1.0, 2.0]),
+        weights=weights,
+    )
+    np.testing.assert_allclose(target.units_of(np.array([[0.0], [4.0], [7.0]])), [[3.0], [7.0]])
+    np.testing.assert_array_equal(target.cell_of_unit(np.array([10, 11, 12], np.uint64)), [11, 12])
+    np.testing.assert_array_equal(target.on_cells(), [1.0, 1.0, 2.0])
+
+
+def test_too_few_units_and_constant_targets_are_refused(toy_place):
+    target = toy_place.targets["kind"]
+    embeddings = Embeddings(
+        name="run", cells=toy_place.cells, vectors=np.ones((len(toy_place.cells), 2), np.float32)
+    )
+    few = replace(
+        target,
+        unit_ids=target.unit_ids[:6],
+        values=target.values[:6],
+        weights=sparse.csr_array(target.weights[:6]),
+    )
+    with pytest.raises(ConfigError, match="6 labelled units: 5 folds need 20"):
+        probe(embeddings, few)
+    with pytest.raises(ConfigError, match="everywhere: nothing to learn"):
+        probe(embeddings, replace(target, values=np.full(len(target.values), 3.0)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), folds=st.integers(2, 6))
+def test_folds_cover_everything_and_blocks_stay_whole(toy_place, seed, folds):
+    cells = toy_place.cells
+    rng = np.random.default_rng(seed)
+    for fold in (
+        random_folds(len(cells), folds=folds, rng=rng),
+        block_folds(cells, folds=folds, rng=rng),
+    ):
+        assert set(fold.tolist()) == set(range(folds))
+    blocks = block_of(cells, folds=folds)
+    for block in np.unique(blocks):
+        assert len(np.unique(fold[blocks == block])) == 1
+
+
+def test_seeds_give_different_partitions(toy_place):
+    a, b = (
+        block_folds(toy_place.cells, folds=5, rng=np.random.default_rng(seed)) for seed in (0, 1)
+    )
+    assert (a != b).any()
+
+
+def test_the_penalty_grid_reaches_from_none_to_all():
+    assert probes.ALPHAS[0] < 1e-5
+    assert probes.ALPHAS[-1] > 10

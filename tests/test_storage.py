@@ -1,0 +1,57 @@
+"""Writes that happen whole or not at all."""
+
+import pyarrow as pa
+import pytest
+
+from mobclip import storage
+from mobclip.errors import ArtefactError
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C: not an Exception."""
+
+
+def test_an_interrupted_file_keeps_the_old_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(Interrupted), storage.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise Interrupted
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_interrupted_folder_keeps_the_old_one(tmp_path):
+    folder = tmp_path / "place"
+    folder.mkdir()
+    (folder / "x").write_text("old")
+    with pytest.raises(Interrupted), storage.atomic_path(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "x").write_text("half")
+        raise Interrupted
+    assert (folder / "x").read_text() == "old"
+    with storage.atomic_path(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "y").write_text("new")
+    assert [p.name for p in folder.iterdir()] == ["y"]
+    assert [p.name for p in tmp_path.iterdir()] == ["place"]
+
+
+def test_errors_say_what_to_do(tmp_path):
+    path = tmp_path / "t.parquet"
+    with pytest.raises(ArtefactError, match="is missing"):
+        storage.read_parquet(path)
+    storage.write_parquet(path, pa.table({"a": [1]}))
+    with pytest.raises(ArtefactError, match="no column 'b'; it has a"):
+        storage.read_parquet(path, ["b"])
+    path.write_bytes(b"not parquet")
+    with pytest.raises(ArtefactError, match="Delete it"):
+        storage.read_parquet(path)
+    (tmp_path / "j.json").write_text('{"a": ')
+    with pytest.raises(ArtefactError, match="not whole JSON"):
+        storage.read_json(tmp_path / "j.json")
+
+
+def test_digest_depends_on_content_and_not_on_order():
+    assert storage.digest({"a": 1, "b": 2}) == storage.digest({"b": 2, "a": 1})
+    assert storage.digest({"a": 1}) != storage.digest({"a": 2})
