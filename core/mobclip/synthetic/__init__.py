@@ -4,9 +4,10 @@
 `data_manifest.yaml` and the readers of `mobclip.sources`, as real data do. The country lies in
 the open South Atlantic (22° W, 30.5° S), on real H3 cells, where there is no land: nobody can
 take it for a real place. (Above about 40,000 cells of resolution 6 it is so large that it covers
-Tristan da Cunha or Trindade; finer cells make a smaller country.) It is meant for teaching, tests
-and ablations. **It proves nothing about real places**: a model that wins here has found what was
-planted. It was built from the literature and is not changed to let a model win.
+Tristan da Cunha or Trindade; finer cells make a smaller country; above 218,000 cells resolution 7
+or finer is required.) It is meant for teaching, tests and ablations. **It proves nothing about
+real places**: a model that wins here has found what was planted. It was built from the literature
+and is not changed to let a model win.
 
 Files
 -----

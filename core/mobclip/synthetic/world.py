@@ -17,7 +17,7 @@ from mobclip.synthetic.fields import Field, fractal_field, smooth_field, standar
 COUNTRY = "Halcyonia"
 NOTICE = f"{COUNTRY} is an invented country: all data are synthetic (mobclip.synthetic)."
 CENTRE = (-22.0, -30.5)  # lon, lat: open South Atlantic
-MAX_AREA_KM2 = 12e6  # what fits between South America and Africa
+MAX_AREA_KM2 = 9e6  # what fits between South America and Africa: 218,000 cells of resolution 6
 MIN_CELLS = 100
 
 
