@@ -1,8 +1,12 @@
 """The MobCLIP app: explore the embeddings of a place on a map. Start it with `mobclip app`."""
 
+from pathlib import Path
+
 import streamlit as st
 
-st.set_page_config(page_title="MobCLIP", page_icon=":material/hexagon:", layout="wide")
+# A file of our own: a material icon as page icon would be fetched from the web.
+ICON = Path(__file__).with_name("static") / "icon.png"
+st.set_page_config(page_title="MobCLIP", page_icon=str(ICON), layout="wide")
 
 import cache  # noqa: E402  page configuration comes first
 import state  # noqa: E402

@@ -61,7 +61,8 @@ def read(catalogue: list[PlaceFiles]) -> tuple[Selection, PlaceFiles, list[str]]
         if given.place:
             ignored.append(f"The link names the place “{given.place}”, which is not here.")
             change(place="", run="", cell="")
-        given = replace(given, place=_first(by_key), run="")
+            given = replace(given, run="", cell="")
+        given = replace(given, place=_first(by_key))
     files = by_key[given.place]
     runs = best_first(files)
     if given.run not in runs:

@@ -1,9 +1,10 @@
 """Make docs/screenshots/: every view of the app in headless Chromium, light and dark.
 
-    MOBCLIP_DATA_DIR=data python docs/screenshots.py synthetic-r6
+MOBCLIP_DATA_DIR=data python docs/screenshots.py synthetic-r6
 """
 
 import argparse
+import json
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ CHROMIUM = os.environ.get("MOBCLIP_CHROMIUM", "/usr/bin/chromium")
 SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 VIEWS = {
     "map": "",
-    "map-data": "&colour=target:{target}",
+    "map-data": "&colour=target:{target}&cell={cell}",
     "similar": "&view=similar&cell={cell}&apart={apart}",
     "probe": "&view=probe&target={target}",
 }
@@ -29,10 +30,14 @@ def main() -> None:
     """Start the app, visit each view, save PNGs."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("place", help="folder name of a place, e.g. chicago-r8")
-    arguments.add_argument("--target", default="", help="what to predict; default: the first")
+    arguments.add_argument("--target", help="what to predict; default: the first of the place")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     arguments.add_argument("--themes", nargs="+", default=["light", "dark"])
     chosen = arguments.parse_args()
+    places = Path(os.environ.get("MOBCLIP_DATA_DIR") or "data") / "places"
+    target = chosen.target or next(
+        iter(json.loads((places / chosen.place / "targets.json").read_text("utf-8"))), ""
+    )
     chosen.out.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -47,21 +52,22 @@ def main() -> None:
                 executable_path=CHROMIUM, args=["--no-sandbox", *SOFTWARE_WEBGL]
             )
             for theme in chosen.themes:
-                page = browser.new_page(
-                    viewport={"width": 1280, "height": 720}, color_scheme=theme
-                )
+                page = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme=theme)
                 page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}")
                 cell = a_cell(page)
                 for name, query in VIEWS.items():
-                    address = query.format(cell=cell, target=chosen.target, apart=5)
+                    address = query.format(cell=cell, target=target, apart=5)
                     page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}{address}")
                     settle(page)
                     page.screenshot(path=chosen.out / f"{name}-{theme}.png")
                     if name == "probe":
-                        page.screenshot(path=chosen.out / f"{name}-{theme}.png")
-                        page.locator("canvas[role='graphics-document'], .vega-embed").last.scroll_into_view_if_needed()
+                        page.get_by_text("Each dot was predicted").scroll_into_view_if_needed()
                         page.wait_for_timeout(800)
-                        page.screenshot(path=chosen.out / f"{name}-charts-{theme}.png")
+                        page.screenshot(path=chosen.out / f"probe-charts-{theme}.png")
+                    if name == "map-data":
+                        page.get_by_text("Show the embedding space").click()
+                        settle(page)
+                        page.screenshot(path=chosen.out / f"map-space-{theme}.png")
                 page.close()
             browser.close()
     finally:

@@ -92,7 +92,7 @@ def _colouring(chosen: str, selection: Selection, files: PlaceFiles) -> Colourin
             title=target.title,
             unit=target.unit,
             logarithmic=target.transform == "log1p",
-            note="" if target.level == "cell" else f"one value per {target.level}",
+            note="" if target.level == "cell" else f"known by {target.level}",
         )
     return _embedding(selection, files)
 
@@ -145,13 +145,24 @@ def _await_umap(files: PlaceFiles, run: str) -> None:
 def _target_values(selection: Selection, files: PlaceFiles) -> None:
     place = cache.load_place(files)
     row = frame.row_of(files, selection.cell)
-    lines = []
-    for target in place.targets.values():
-        value = cache.target_on_cells(files, target.name)[row]
-        text = f"{colours.shown(value)} {target.unit}" if np.isfinite(value) else "–"
-        lines.append({"Measured": target.title, "Value": text})
+    lines = [
+        {
+            "Measured": target.title,
+            "Value": cache.target_on_cells(files, target.name)[row],
+            "Unit": target.unit,
+        }
+        for target in place.targets.values()
+    ]
     if lines:
-        st.dataframe(lines, hide_index=True, height=min(38 + 35 * len(lines), 250))
+        st.dataframe(
+            lines,
+            hide_index=True,
+            height=min(38 + 35 * len(lines), 215),
+            column_config={
+                "Measured": st.column_config.TextColumn(width=170),
+                "Value": st.column_config.NumberColumn(format="compact", width=70),
+            },
+        )
 
 
 def _space(selection: Selection, files: PlaceFiles, colouring: Colouring) -> None:

@@ -168,7 +168,7 @@ def _ladder(rows: list[dict[str, Any]], selection: Selection, table: dict[str, A
     colour = alt.Color(
         "Tested in:N",
         sort=list(PROTOCOLS.values()),
-        scale=alt.Scale(domain=list(PROTOCOLS.values()), range=["#1f7a8c", "#b9cdd6"]),
+        scale=alt.Scale(domain=list(PROTOCOLS.values()), range=["#2a9db5", "#9db4bf"]),
         legend=alt.Legend(orient="bottom", title="R² on", labelLimit=220),
     )
     bars = base.mark_bar(clip=True).encode(
@@ -211,7 +211,7 @@ def _scatter(target: Target, result: ProbeResult) -> None:
     scale = alt.Scale(domain=[low, high], nice=True)
     points = (
         alt.Chart(dots)
-        .mark_circle(size=16, opacity=0.35, color="#1f7a8c")
+        .mark_circle(size=16, opacity=0.5, color="#2a9db5")
         .encode(
             x=alt.X("Measured:Q", scale=scale, title=f"Measured, {unit}"),
             y=alt.Y("Predicted:Q", scale=scale, title=f"Predicted, {unit}"),

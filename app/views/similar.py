@@ -84,8 +84,14 @@ def _ask(selection: Selection, files: PlaceFiles) -> None:
                     f"{text} is not in {place.title}: this place has no cell there."
                 )
                 return
-        except MobclipError as error:
-            st.session_state["ask_problem"] = str(error)
+        except MobclipError:
+            st.session_state["ask_problem"] = (
+                f"“{text}” is no position on Earth. Write the latitude (-90 to 90) first, then "
+                "the longitude, in degrees."
+                if position
+                else f"“{text}” is not an H3 cell. A cell is written as 15 hexadecimal digits, "
+                f"such as {grid.to_strings(place.cells[:1])[0]}."
+            )
             return
         state.choose_cell(grid.to_strings(cell)[0])
         frame.fly_to(files, grid.to_strings(cell)[0])

@@ -1,0 +1,213 @@
+"""The app in a real browser: a click on a hexagon, and nothing asked of the network."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("streamlit", reason="the app needs the extra 'app'")
+playwright_api = pytest.importorskip(
+    "playwright.sync_api", reason="browser tests need Playwright: extra 'dev'"
+)
+
+APP = Path(__file__).parents[2] / "app"
+CHROMIUM = os.environ.get("MOBCLIP_CHROMIUM") or shutil.which("chromium") or ""
+SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not CHROMIUM, reason="no Chromium: install it, or set MOBCLIP_CHROMIUM to its path"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def address(app_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app, started from a folder that is not the repository."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, "-m", "streamlit", "run", str(APP / "main.py")]
+    command += ["--server.port", str(port), "--server.headless", "true"]
+    with open(elsewhere / "log", "wb") as log:
+        server = subprocess.Popen(
+            command,
+            cwd=elsewhere,
+            env={**os.environ, "MOBCLIP_DATA_DIR": str(app_data)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail(f"the app did not start:\n{(elsewhere / 'log').read_text()}")
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator["playwright_api.Playwright"]:
+    with playwright_api.sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: "playwright_api.Playwright") -> Iterator["playwright_api.Browser"]:
+    browser = playwright.chromium.launch(
+        executable_path=CHROMIUM, args=["--no-sandbox", *SOFTWARE_WEBGL]
+    )
+    yield browser
+    browser.close()
+
+
+class Session:
+    """A page, what it asked of the network, and what it complained of."""
+
+    def __init__(self, browser: "playwright_api.Browser") -> None:
+        self.page = browser.new_page(viewport={"width": 1280, "height": 720})
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("websocket", lambda socket: self.asked.append(socket.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.map = self.page.locator(".mobclip-map")
+
+    def open(self, url: str) -> None:
+        self.page.goto(url)
+        self.drawn()
+
+    def drawn(self, *, instead_of: str | None = None) -> str:
+        """Wait until colours (other than those) are on the screen; their fingerprint."""
+        other = f':not([data-painted-colours="{instead_of}"])' if instead_of else ""
+        self.page.wait_for_selector(
+            f".mobclip-map[data-state=ready][data-painted-colours]{other}", timeout=60_000
+        )
+        return self.map.get_attribute("data-painted-colours")
+
+    def switch_to(self, view: str) -> None:
+        self.page.get_by_role("radio", name=view).or_(
+            self.page.get_by_role("button", name=view, exact=True)
+        ).first.click()
+
+    def click(self, across: float, down: float) -> None:
+        box = self.map.bounding_box()
+        self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+
+@pytest.fixture
+def session(browser: "playwright_api.Browser") -> Iterator[Session]:
+    session = Session(browser)
+    yield session
+    outside = [
+        url for url in session.asked if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", url)
+    ]
+    session.page.close()
+    assert outside == []
+    assert session.complaints == []
+
+
+def test_a_click_lists_similar_places_and_recolours(session: Session, address: str) -> None:
+    session.open(f"{address}/?view=similar")
+    blank = session.drawn()
+    before = session.map.screenshot()
+    session.page.mouse.move(400, 300)
+    session.page.mouse.wheel(0, -120)  # the view is the user's from here on
+    session.page.wait_for_timeout(500)
+    view = session.map.get_attribute("data-view")
+
+    session.click(0.36, 0.5)  # inside the western island
+    first = session.drawn(instead_of=blank)
+    playwright_api.expect(session.page.get_by_text("Most like")).to_be_visible()
+    playwright_api.expect(session.page.get_by_test_id("stDataFrame")).to_be_visible()
+    cell = session.map.get_attribute("data-selected")
+    assert re.fullmatch(r"86[0-9a-f]{13}", cell)
+    assert f"cell={cell}" in session.page.url
+    assert session.map.get_attribute("data-results") == "20"
+    assert session.map.screenshot() != before
+
+    session.click(0.7, 0.5)  # and in the eastern one
+    second = session.drawn(instead_of=first)
+    assert second not in {blank, first}
+    assert session.map.get_attribute("data-selected") != cell
+    assert session.map.get_attribute("data-view") == view
+
+
+def test_beside_the_cells_and_after_a_drag_nothing_is_chosen(
+    session: Session, address: str
+) -> None:
+    session.open(f"{address}/?view=similar")
+    session.click(0.02, 0.5)
+    session.page.mouse.move(300, 350)
+    session.page.mouse.down()
+    session.page.mouse.move(360, 380, steps=4)
+    session.page.mouse.up()
+    session.page.wait_for_timeout(1000)
+    assert session.map.get_attribute("data-clicks") is None
+    assert session.map.get_attribute("data-selected") == ""
+
+
+def test_the_keyboard_moves_the_map_and_chooses_a_cell(session: Session, address: str) -> None:
+    session.open(f"{address}/?view=similar")
+    blank = session.drawn()
+    session.map.focus()
+    before = session.map.get_attribute("data-view")
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft", "+"):
+        session.page.keyboard.press(key)
+    assert session.map.get_attribute("data-view") != before
+    session.page.keyboard.press("Enter")
+    session.drawn(instead_of=blank)
+    assert session.map.get_attribute("data-selected")
+
+
+def test_views_share_the_map_and_a_reload_gets_the_cells_again(
+    session: Session, address: str
+) -> None:
+    session.open(address)
+    colours = session.drawn()
+    cells = session.map.get_attribute("data-cells")
+    for name in ("Similar places", "Probe", "Map"):
+        session.switch_to(name)
+        colours = session.drawn(instead_of=colours)
+    session.page.reload()
+    session.drawn()
+    assert session.map.get_attribute("data-cells") == cells
+
+
+def test_a_page_that_lost_its_cells_asks_for_them(session: Session, address: str) -> None:
+    session.open(address)
+    colours = session.drawn()
+    session.page.evaluate("window.__mobclipPlaces.clear()")
+    session.switch_to("Similar places")
+    session.drawn(instead_of=colours)
+    assert session.page.evaluate("window.__mobclipPlaces.size") == 1
+
+
+def test_without_webgl2_the_rest_still_works(
+    playwright: "playwright_api.Playwright", address: str
+) -> None:
+    browser = playwright.chromium.launch(
+        executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
+    )
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.goto(f"{address}/?view=similar")
+    playwright_api.expect(page.get_by_text("This map needs WebGL 2")).to_be_visible(timeout=30_000)
+    playwright_api.expect(page.get_by_text("Like what?")).to_be_visible()
+    browser.close()
