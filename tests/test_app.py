@@ -180,6 +180,12 @@ def test_words_need_a_run_with_text(open_app) -> None:
     assert "cannot be searched by words" in words(app)
 
 
+def test_unknown_words_are_answered_with_known_ones(open_app) -> None:
+    app = open_app(view="similar", run="propagated", query="harbor")
+    assert "Known words like it: harbour" in words(app)
+    assert not app.dataframe
+
+
 def test_the_download_says_how_it_was_made(open_app, app_data: Path) -> None:
     cell = a_cell(app_data)
     open_app(view="similar", cell=cell)

@@ -116,7 +116,9 @@ class TextQuery:
         """Vector of a text; an error names known words if none of its words is known."""
         from mobclip import featurizers  # brings scikit-learn: only when a text is asked for
 
-        words = featurizers.load(self.featurizer)([text])
+        featurizer = featurizers.load(self.featurizer)
+        # Only a text featurizer stands there, and those have `query`, which refuses unknown words.
+        words = featurizer.query(text)[None]  # type: ignore[attr-defined]
         vector: np.ndarray = TextMap.load(self.run / "text.safetensors")(words)[0]
         return vector
 
