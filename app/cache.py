@@ -209,9 +209,8 @@ def _predicted_on_cells(
 ) -> np.ndarray:
     result = _probe(folder, place_version, path, version, name)
     target = _place(folder, place_version).targets[name]
-    values = result.predicted - result.actual if error else result.predicted
-    if not error and target.transform == "log1p":
-        values = np.maximum(np.expm1(values), 0)
-    shown = replace(target, values=values, transform="none").on_cells()
+    shown = target.on_cells(
+        result.predicted - result.actual if error else target.untransformed(result.predicted)
+    )
     shown.setflags(write=False)
     return shown

@@ -75,16 +75,25 @@ class Target:
         ]
         return cells[np.asarray(heaviest, np.int64)]
 
-    def on_cells(self) -> Float64[np.ndarray, "cells"]:
+    def untransformed(self, predicted: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Values on the scale of `transformed`, back in `unit`; a count is never below 0."""
+        return np.maximum(np.expm1(predicted), 0) if self.transform == "log1p" else predicted
+
+    def on_cells(
+        self, values: Float64[np.ndarray, "units"] | None = None
+    ) -> Float64[np.ndarray, "cells"]:
         """Value of each cell for a map, NaN without; a zone's value stands in each of its cells.
 
         A cell shared by several zones shows the one that it weighs most in.
+
+        values : others to be shown, one for each unit, e.g. predictions; default: the measured
         """
-        by_cell = self.weights.tocsc()
-        shown = np.full(by_cell.shape[1], np.nan)
-        for cell in np.flatnonzero(np.diff(by_cell.indptr)):
-            span = slice(by_cell.indptr[cell], by_cell.indptr[cell + 1])
-            shown[cell] = self.values[by_cell.indices[span][np.argmax(by_cell.data[span])]]
+        weights = self.weights.tocoo()
+        # The heaviest unit of each cell comes last, the first of equals, and the last one stays.
+        order = np.lexsort((-weights.row, weights.data, weights.col))
+        shown = np.full(weights.shape[1], np.nan)
+        units = self.values if values is None else values
+        shown[weights.col[order]] = units[weights.row[order]]
         return shown
 
 
