@@ -12,12 +12,15 @@ own statistics instead of every patch by itself, so contrast is kept; a window w
 without data does not count; mean and standard deviation of every band are added.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
+from threadpoolctl import threadpool_limits
 
 from mobclip.errors import ArtefactError, ConfigError, RecordError
 from mobclip.storage import atomic_path, read_json, write_json
@@ -25,7 +28,8 @@ from mobclip.storage import atomic_path, read_json, write_json
 PATCH = 3  # pixels
 THRESHOLD = 1.0  # a response has variance 1 over the patches of the place
 EPSILON = 0.01  # of the mean eigenvalue: keeps noise out of directions that hold none
-SAMPLE = 100_000  # patches from which whitening is learned
+SAMPLE = 100_000  # patches from which whitening is learned, at most
+SAMPLE_CHIPS = 500  # chips from which they come, or up to twice as many
 CHUNK = 8  # chips per matrix product: their responses stay in the processor's cache
 
 Chips = Float32[np.ndarray, "chips bands pixels pixels"]  # NaN: no data
@@ -84,7 +88,8 @@ class Mosaiks:
         squares = np.where(valid, (filled - mean[:, None, None]) ** 2, 0).sum(axis=(0, 2, 3))
         std = np.sqrt(squares / count)
         std[std == 0] = 1  # a band that is the same everywhere stays so
-        pixels, usable = _windows(*_standardise(chips, mean, std))
+        some = chips[:: max(1, len(chips) // SAMPLE_CHIPS)]
+        pixels, usable = _windows(*_standardise(some, mean, std))
         pool = pixels.reshape(-1, pixels.shape[-1])[usable.ravel()]
         if len(pool) == 0:
             raise RecordError(
@@ -111,28 +116,40 @@ class Mosaiks:
 
     def __call__(self, chips: Chips) -> Float32[np.ndarray, "chips features"]:
         """Features of each chip; `ConfigError` if the band count is not the one fitted."""
-        mean, std, kernels, offset = self._state()
+        mean, *_ = self._state()
         if chips.ndim != 4 or chips.shape[1] != len(mean):
             raise ConfigError(
                 f"chips of shape {chips.shape}: this featurizer was fitted on "
                 f"{len(mean)} bands, shape (chips, {len(mean)}, pixels, pixels)."
             )
-        filters = kernels.shape[1]
-        features = np.empty((len(chips), 2 * filters + 2 * len(mean)), np.float32)
-        for start in range(0, len(chips), CHUNK):
-            part = slice(start, start + CHUNK)
-            values, valid = _standardise(chips[part], mean, std)
-            pixels, usable = _windows(values, valid)
-            response = (pixels @ kernels) - offset  # (chips, windows, filters)
-            # Rows of weights average over usable windows: 1/n where usable, NaN if none is.
-            with np.errstate(invalid="ignore"):
-                weight = (usable / usable.sum(axis=1, keepdims=True)).astype(np.float32)
-            up = np.maximum(response, THRESHOLD)
-            np.minimum(response, -THRESHOLD, out=response)
-            features[part, :filters] = (weight[:, None] @ up)[:, 0] - THRESHOLD
-            features[part, filters : 2 * filters] = -(weight[:, None] @ response)[:, 0] - THRESHOLD
-            features[part, 2 * filters :] = _band_statistics(values, valid)
+        features = np.empty((len(chips), len(self.columns)), np.float32)
+        parts = [slice(start, start + CHUNK) for start in range(0, len(chips), CHUNK)]
+        # One thread per core, each with its own small products: a product of this size split
+        # over threads waits longer for them than it computes, above all on a busy machine.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+            for part, found in zip(
+                parts, pool.map(lambda part: self._features(chips[part]), parts), strict=True
+            ):
+                features[part] = found
         return features
+
+    def _features(self, chips: Chips) -> Float32[np.ndarray, "chips features"]:
+        mean, std, kernels, offset = self._state()
+        values, valid = _standardise(chips, mean, std)
+        pixels, usable = _windows(values, valid)
+        windows, inputs = pixels.shape[1:]
+        response = pixels.reshape(-1, inputs) @ kernels - offset
+        # A response of 0 rectifies to 0 both ways: it adds nothing to the sums.
+        response[~usable.ravel()] = 0
+        response = response.reshape(len(chips), windows, -1)
+        response -= THRESHOLD
+        up = np.maximum(response, 0).sum(axis=1)
+        response += 2 * THRESHOLD
+        down = np.minimum(response, 0).sum(axis=1)
+        count = usable.sum(axis=1, keepdims=True).astype(np.float32)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no window is whole
+            means = np.concatenate([up, -down], axis=1) / count
+        return np.concatenate([means, _band_statistics(values, valid)], axis=1)
 
     def save(self, folder: Path | str) -> None:
         """Write a folder: featurizer.json and one .npy per array."""

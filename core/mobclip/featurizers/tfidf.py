@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
+from threadpoolctl import threadpool_limits
 
 from mobclip.errors import ArtefactError, ConfigError, RecordError
 from mobclip.storage import atomic_path, read_json, write_json
@@ -81,7 +82,9 @@ class Tfidf:
         self.words = tuple(str(term) for term in terms[kept])
         self.idf = (1 + np.log((1 + len(documents)) / (1 + frequency[kept]))).astype(np.float32)
         weighted = _weigh(counts[:, kept], self.idf)
-        right = _right_singular_vectors(weighted, self.dims, np.random.default_rng(self.seed))
+        rng = np.random.default_rng(self.seed)
+        with threadpool_limits(1, "blas"):  # small products: see mosaiks
+            right = _right_singular_vectors(weighted, self.dims, rng)
         # A singular vector has no sign of its own: its largest entry is made positive.
         largest = np.abs(right).argmax(axis=0)
         right = right * np.sign(right[largest, np.arange(right.shape[1])])

@@ -26,7 +26,7 @@ ImageFeaturizer = Callable[
 
 PIXELS = 32  # of a chip's side
 MIN_COVERED = 0.5  # a cell with less of its hexagon in valid pixels has no token
-FIT_CHIPS = 2_000  # chips from which a featurizer is fitted, spread over the place
+FIT_CHIPS = 1_000  # chips from which a featurizer is fitted, spread over the place
 CHUNK = 4_096  # cells in memory at once
 BLOCK = 3  # resolutions coarser: cells of one parent, at most 343, share a read
 EARTH_RADIUS_M = 6_371_007.2  # the sphere on which H3 lays out its cells
@@ -52,7 +52,7 @@ def tokenize(
     ----------
     rasters : one or more images with the same bands
     cells : sorted, unique, one resolution
-    featurizer : fitted on up to 2,000 chips spread over these cells first if it is not fitted yet
+    featurizer : fitted on up to 1,000 chips spread over these cells first if it is not fitted yet
     """
     _check_bands(rasters)
     candidates = _near(rasters, cells)
@@ -90,7 +90,7 @@ def _sample(
     pixels: int,
     min_covered: float,
 ) -> Float32[np.ndarray, "chips bands pixels pixels"]:
-    """Up to 2,000 chips, spread evenly over the cells that are covered."""
+    """Up to 1,000 chips, spread evenly over the cells that are covered."""
     step = max(1, len(candidates) // FIT_CHIPS)
     # An even sample can miss an image of a few cells: then the cells between have their turn.
     for first in range(step):
