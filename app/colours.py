@@ -35,7 +35,9 @@ def _table(stops: Sequence[str], size: int = 256) -> np.ndarray:
 
 
 def shown(number: float) -> str:
-    """A number as people write it."""
+    """A number as people write it; a dash where there is none."""
+    if not np.isfinite(number):
+        return "–"
     if abs(number) >= 1000:
         return f"{number:,.0f}"
     return f"{number:.3g}"

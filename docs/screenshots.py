@@ -56,7 +56,7 @@ def main() -> None:
                 page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}")
                 cell = a_cell(page)
                 for name, query in VIEWS.items():
-                    address = query.format(cell=cell, target=target, apart=5)
+                    address = query.format(cell=cell, target=target, apart=20)
                     page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}{address}")
                     settle(page)
                     page.screenshot(path=chosen.out / f"{name}-{theme}.png")

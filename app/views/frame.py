@@ -79,7 +79,7 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
 
     def titled(key: str) -> str:
         place = cache.load_place(by_key[key])
-        return f"{place.title} · resolution {place.resolution}"
+        return f"{place.title} · res. {place.resolution} · {len(place.cells):,} cells"
 
     views, places, embeddings, about = st.columns(
         [3.1, 3, 3, 1.1], vertical_alignment="bottom", gap="small"

@@ -148,7 +148,7 @@ def _target_values(selection: Selection, files: PlaceFiles) -> None:
     lines = [
         {
             "Measured": target.title,
-            "Value": cache.target_on_cells(files, target.name)[row],
+            "Value": colours.shown(cache.target_on_cells(files, target.name)[row]),
             "Unit": target.unit,
         }
         for target in place.targets.values()
@@ -160,7 +160,7 @@ def _target_values(selection: Selection, files: PlaceFiles) -> None:
             height=min(38 + 35 * len(lines), 215),
             column_config={
                 "Measured": st.column_config.TextColumn(width=170),
-                "Value": st.column_config.NumberColumn(format="compact", width=70),
+                "Value": st.column_config.TextColumn(width=70, alignment="right"),
             },
         )
 

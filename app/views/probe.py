@@ -11,6 +11,7 @@ from cache import PlaceFiles
 from colours import Colouring
 from state import Selection
 
+from mobclip.errors import ConfigError
 from mobclip.place import Target
 from mobclip.probes import ProbeResult
 from views import frame
@@ -46,9 +47,16 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         target = place.targets[name]
         table = cache.load_probes(files)
         rows = [row for row in table["rows"] if row["target"] == name] if table else []
-        _scores(rows, selection, target)
-        result = cache.load_probe(files, selection.run, name)
+        try:
+            result = cache.load_probe(files, selection.run, name)
+        except ConfigError as error:  # too few units, or the same value everywhere
+            st.info(f"This cannot be probed here: {error}", icon=":material/info:")
+            result = None
+        if result is not None:
+            _scores(rows, selection, target)
         layer = selection.layer if selection.layer in LAYERS else "predicted"
+        if result is None:
+            layer = "actual"
         st.session_state["layer"] = layer
         st.segmented_control(
             "On the map",
@@ -56,6 +64,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             format_func=LAYERS.__getitem__,
             key="layer",
             required=True,
+            disabled=result is None,
             help="**Predicted**: by models that never saw the area around the cell. **Measured**: "
             "the truth. **Error**: predicted minus measured; red is too high, blue too low.",
             on_change=lambda: state.change(layer=st.session_state["layer"]),
@@ -63,9 +72,11 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         if target.note:
             st.caption(f":material/info: {target.note}")
     frame.draw(
-        left, selection, files, _colouring(layer, target, result, files),
+        left, selection, files, _colouring(layer, target, selection, files),
         height="max(380px, calc(100vh - 14rem))",
     )  # fmt: skip
+    if result is None:
+        return
     ladder, scatter = st.columns(2, gap="medium")
     with ladder:
         _ladder(rows, selection, table)
@@ -117,11 +128,11 @@ def _gap(blocks: float, random: float) -> str:
     )
 
 
-def _colouring(layer: str, target: Target, result: ProbeResult, files: PlaceFiles) -> Colouring:
+def _colouring(layer: str, target: Target, selection: Selection, files: PlaceFiles) -> Colouring:
     values = (
         cache.target_on_cells(files, target.name)
         if layer == "actual"
-        else cache.predicted_on_cells(files, result.run, target.name, error=layer == "error")
+        else cache.predicted_on_cells(files, selection.run, target.name, error=layer == "error")
     )
     logarithmic = target.transform == "log1p"
     if layer == "error":
