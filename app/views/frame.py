@@ -93,6 +93,7 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
             format_func=state.VIEWS.__getitem__,
             key="view",
             required=True,
+            wrap=True,
             help="**Map**: what the embedding and the data look like. **Similar places**: which "
             "cells are most like one you choose. **Probe**: how well the embedding predicts "
             "things it was not given.",

@@ -9,9 +9,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from mobclip.projection import Projection
 
 pytest.importorskip("streamlit", reason="the app needs the extra 'app'")
 playwright_api = pytest.importorskip(
@@ -198,6 +201,19 @@ def test_a_page_that_lost_its_cells_asks_for_them(session: Session, address: str
     session.switch_to("Similar places")
     session.drawn(instead_of=colours)
     assert session.page.evaluate("window.__mobclipPlaces.size") == 1
+
+
+def test_umap_colours_arrive_by_themselves(session: Session, address: str, app_data: Path) -> None:
+    path = app_data / "places" / "islands-r6" / "runs" / "demographics" / "projection.parquet"
+    session.open(f"{address}/?run=demographics")
+    by_pca = session.drawn()
+    pca = Projection.load(path)
+    replace(pca, method="umap", rgb=255 - pca.rgb).save(path)
+    try:
+        session.drawn(instead_of=by_pca)
+        playwright_api.expect(session.page.get_by_text("Colours are by PCA")).to_be_hidden()
+    finally:
+        pca.save(path)
 
 
 def test_without_webgl2_the_rest_still_works(
