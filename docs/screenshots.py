@@ -31,6 +31,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("place", help="folder name of a place, e.g. chicago-r8")
     arguments.add_argument("--target", help="what to predict; default: the first of the place")
+    arguments.add_argument("--run", default="", help="embedding; default: the best on blocks")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     arguments.add_argument("--themes", nargs="+", default=["light", "dark"])
     chosen = arguments.parse_args()
@@ -53,11 +54,13 @@ def main() -> None:
             )
             for theme in chosen.themes:
                 page = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme=theme)
-                page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}")
+                page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}&run={chosen.run}")
                 cell = a_cell(page)
                 for name, query in VIEWS.items():
                     address = query.format(cell=cell, target=target, apart=20)
-                    page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}{address}")
+                    page.goto(
+                        f"http://127.0.0.1:{port}/?place={chosen.place}&run={chosen.run}{address}"
+                    )
                     settle(page)
                     page.screenshot(path=chosen.out / f"{name}-{theme}.png")
                     if name == "probe":

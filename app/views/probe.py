@@ -103,7 +103,7 @@ def _scores(rows: list[dict[str, Any]], selection: Selection, target: Target) ->
         ),
         strict=True,
     ):
-        column.metric(label, f"{row['mean']:.2f} ± {row['spread']:.2f}", help=help_text)
+        column.metric(label, f"{row['mean']:.3f} ± {row['spread']:.3f}", help=help_text)
     st.caption(_gap(blocks["mean"], random["mean"]) + f" {blocks['n']:,} {_units(target)}.")
 
 
@@ -121,9 +121,9 @@ def _gap(blocks: float, random: float) -> str:
             else "This embedding does not predict it: no better than the average would."
         )
     if gap < 0.03:
-        return f"The gap is small ({gap:+.2f}): what was learned carries over to new areas."
+        return f"The gap is small ({gap:.3f}): what was learned carries over to new areas."
     return (
-        f"The gap is {gap:.2f}: that much of the score in scattered gaps comes from having seen "
+        f"The gap is {gap:.3f}: that much of the score in scattered gaps comes from having seen "
         "the neighbours. Trust the number for new areas."
     )
 

@@ -59,7 +59,7 @@ export function roomForNames(names, viewport) {
 export function namesLayer(id, data, theme, options = {}) {
   return new TextLayer({
     id, data, getPosition: (d) => d.position, getText: (d) => d.name, getSize: 13, characterSet: 'auto',
-    getColor: theme.label, outlineColor: theme.halo, outlineWidth: 3, fontSettings: {sdf: true, radius: 14, buffer: 8},
+    getColor: theme.label, outlineColor: theme.halo, outlineWidth: 5, fontSettings: {sdf: true, radius: 14, buffer: 8},
     fontFamily: '"Source Sans", system-ui, sans-serif', fontWeight: 600,
     updateTriggers: {getColor: theme.dark}, ...options,
   });
