@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mobclip import baselines, grid
-from mobclip.baselines import BASELINES, available, spatial_kernel
+from mobclip import grid
+from mobclip.baselines import BASELINES, Features, available, spatial_kernel
 from mobclip.errors import ConfigError
 from mobclip.probes import probe
 from mobclip.spectral import flow_vectors, line_vectors, truncated_svd
@@ -22,21 +22,23 @@ def test_every_row_fits_and_repeats_itself(toy_place):
         "propagated",
     ]
     for name in available(toy_place):
-        a, b = (BASELINES[name](toy_place, 0).embeddings for _ in range(2))
+        a, b = (BASELINES[name](Features(toy_place)).embeddings for _ in range(2))
         np.testing.assert_array_equal(a.vectors, b.vectors)
         assert a.dims <= 128
 
 
 def test_rows_of_one_modality_see_only_it(toy_place):
-    poi = BASELINES["poi"](toy_place, 0).embeddings
+    poi = BASELINES["poi"](Features(toy_place)).embeddings
     without = replace(toy_place, modalities=("poi",))
-    np.testing.assert_array_equal(BASELINES["poi"](without, 0).embeddings.vectors, poi.vectors)
+    np.testing.assert_array_equal(
+        BASELINES["poi"](Features(without)).embeddings.vectors, poi.vectors
+    )
     with pytest.raises(ConfigError, match="has no imagery"):
-        BASELINES["imagery"](toy_place, 0)
+        BASELINES["imagery"](Features(toy_place))
 
 
 def test_a_cell_without_the_modality_stands_at_the_mean(toy_place):
-    made = BASELINES["poi"](toy_place, 0).embeddings
+    made = BASELINES["poi"](Features(toy_place)).embeddings
     absent = ~toy_place.present["poi"]
     assert absent.any()
     np.testing.assert_array_equal(made.vectors[absent], 0)
@@ -45,8 +47,8 @@ def test_a_cell_without_the_modality_stands_at_the_mean(toy_place):
 def test_pca_keeps_distances_when_nothing_is_cut(toy_place):
     # 3 + 4 columns and the flows are fewer than 128 dims only without the flows.
     small = replace(toy_place, modalities=("poi", "demographics"))
-    features = baselines._all_features(small, 0).values
-    made = BASELINES["pca"](small, 0).embeddings.vectors
+    features = Features(small).together.values
+    made = BASELINES["pca"](Features(small)).embeddings.vectors
     before = np.linalg.norm(features[:20, None] - features[None, :20], axis=-1)
     after = np.linalg.norm(made[:20, None] - made[None, :20], axis=-1)
     np.testing.assert_allclose(after, before, atol=1e-4)
@@ -55,7 +57,7 @@ def test_pca_keeps_distances_when_nothing_is_cut(toy_place):
 def test_evidence_beats_coordinates(toy_place):
     target = toy_place.targets["kind"]
     scores = {
-        name: probe(BASELINES[name](toy_place, 0).embeddings, target).scores["blocks"].mean
+        name: probe(BASELINES[name](Features(toy_place)).embeddings, target).scores["blocks"].mean
         for name in ("coordinates", "poi", "pca", "propagated")
     }
     assert scores["coordinates"] < 0.1 < scores["poi"]
@@ -64,7 +66,7 @@ def test_evidence_beats_coordinates(toy_place):
 
 def test_a_text_lands_on_its_kind_of_place(toy_place):
     for name in ("poi", "pca", "propagated"):
-        fitted = BASELINES[name](toy_place, 0)
+        fitted = BASELINES[name](Features(toy_place))
         a, b = fitted.text_map(np.eye(2, dtype=np.float32))
         vectors = fitted.embeddings.vectors
         leaning = (vectors @ a - vectors @ b)[toy_place.present["poi"]]

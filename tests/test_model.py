@@ -95,6 +95,22 @@ def test_a_modality_that_nobody_has_is_left_out(adjacency):
     assert list(losses) == ["demographics"]
 
 
+def test_recall_counts_the_cells_that_find_themselves(adjacency):
+    model, tokens = make(adjacency)
+    batch = BatchRows.cut(adjacency, np.arange(30))
+    values = {name: value[:30] for name, value in tokens.items()}
+    present = {name: torch.arange(30) < 25 for name in tokens}
+    found = model.recall(batch, values, present, k=3)
+    for name in tokens:
+        with torch.no_grad():
+            anchors = torch.nn.functional.normalize(model.anchor(batch)[:25], dim=-1)
+            encoded = torch.nn.functional.normalize(model.encoders[name](values[name][:25]), dim=-1)
+        best = (anchors @ encoded.T).argsort(dim=1, descending=True)[:, :3]
+        hits = [i in best[i] for i in range(25)]
+        assert found[name] == pytest.approx(np.mean(hits))
+    assert model.recall(batch, values, present, k=25) == dict.fromkeys(tokens, 1.0)
+
+
 def test_state_dict_round_trip_keeps_temperatures_and_statistics(adjacency):
     model, _ = make(adjacency)
     other, _ = make(adjacency)

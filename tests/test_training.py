@@ -24,6 +24,10 @@ def test_training_lowers_the_loss_and_the_embedding_knows_the_kind(toy_place, tm
     training.train(toy_place, replace(CONFIG, epochs=15, patience=15), tmp_path)
     losses = [loss for _, loss, _ in curve(tmp_path)]
     assert losses[-1] < losses[0] - 0.1
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["candidates"] == round(0.1 * len(toy_place.cells))
+    assert set(last["recall"]) == {"poi", "demographics"}
+    assert all(0 <= share <= 1 for share in last["recall"].values())
     made = training.embed(toy_place, tmp_path, name="run")
     assert made.vectors.shape == (len(toy_place.cells), 16)
     assert probe(made, toy_place.targets["kind"], seeds=[0]).scores["blocks"].mean > 0.5

@@ -5,7 +5,8 @@ model that does not beat them on spatial blocks has earned nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -16,7 +17,6 @@ from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.place import MOBILITY, Place
 from mobclip.spectral import flow_vectors
-from mobclip.table import CellTable
 from mobclip.textmap import TEXT_PREFIX, TextMap
 
 DIMS = 128
@@ -33,7 +33,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Features:
+class _Columns:
     """Evidence of one modality as comparable columns; a cell without it stands at the mean, 0."""
 
     values: Float32[np.ndarray, "cells columns"]
@@ -41,40 +41,87 @@ class _Features:
     mean: np.ndarray  # (columns,) what was taken off
     scale: np.ndarray  # (columns,) by what it was divided
 
+    def weighted(self, weight: np.float32) -> "_Columns":
+        """The same columns, multiplied by `weight`."""
+        return replace(self, values=self.values * weight, scale=self.scale / weight)
 
-def coordinates(place: Place, seed: int) -> Fitted:
+
+class Features:
+    """What the baselines are made of: the evidence of a place as comparable columns.
+
+    Each part is computed when it is first asked for, and once.
+    """
+
+    def __init__(self, place: Place, *, seed: int = 0) -> None:
+        self.place = place
+        self.seed = seed  # of the factorisation of the flows; nothing else is random
+        self._parts: dict[str, _Columns] = {}
+
+    def of(self, name: str) -> "_Columns":
+        """One modality, centred and scaled."""
+        if name not in self._parts:
+            self._parts[name] = _modality_columns(self.place, name, self.seed)
+        return self._parts[name]
+
+    @cached_property
+    def together(self) -> "_Columns":
+        """All modalities side by side, each divided by its first singular value.
+
+        That is multiple factor analysis (Escofier & Pagès 1990): no modality dominates because it
+        has more columns. The value is taken over the cells that have the modality, so that one
+        which few cells have does not grow loud.
+        """
+        parts = []
+        for name in self.place.modalities:
+            part = self.of(name)
+            here = part.values[self.place.present[name]]
+            leading = np.sqrt(np.linalg.eigvalsh(_covariance(here))[-1])
+            parts.append(part.weighted(np.float32(1 / leading if leading > 0 else 1)))
+        return _Columns(
+            values=np.hstack([part.values for part in parts]),
+            text=np.concatenate([part.text for part in parts]),
+            mean=np.concatenate([part.mean for part in parts]),
+            scale=np.concatenate([part.scale for part in parts]),
+        )
+
+    @cached_property
+    def axes(self) -> Float32[np.ndarray, "columns dims"]:
+        """Principal axes of all modalities together."""
+        return _principal_axes(self.together.values, DIMS)
+
+
+def coordinates(features: Features) -> Fitted:
     """Longitude and latitude and their squares and product: what position alone explains."""
-    lonlat = grid.centers(place.cells)
+    lonlat = grid.centers(features.place.cells)
     lon, lat = ((lonlat - lonlat.mean(0)) / lonlat.std(0)).T
     vectors = np.column_stack([lon, lat, lon**2, lat**2, lon * lat])
-    return Fitted(embeddings=_embeddings(place, "coordinates", vectors))
+    return Fitted(embeddings=_embeddings(features.place, "coordinates", vectors))
 
 
-def modality(name: str) -> Callable[[Place, int], Fitted]:
+def modality(name: str) -> Callable[[Features], Fitted]:
     """The evidence of one modality alone, PCA to 128 dimensions where it is wider."""
 
-    def fit(place: Place, seed: int) -> Fitted:
-        features = _modality_features(place, name, seed)
-        basis = _principal_axes(features.values, DIMS)
+    def fit(features: Features) -> Fitted:
+        columns = features.of(name)
+        axes = _principal_axes(columns.values, DIMS)
         return Fitted(
-            embeddings=_embeddings(place, name, features.values @ basis),
-            text_map=_text_map(features, basis),
+            embeddings=_embeddings(features.place, name, columns.values @ axes),
+            text_map=_text_map(columns, axes),
         )
 
     return fit
 
 
-def pca(place: Place, seed: int) -> Fitted:
+def pca(features: Features) -> Fitted:
     """PCA to 128 dimensions of the features of all modalities, side by side."""
-    features = _all_features(place, seed)
-    basis = _principal_axes(features.values, DIMS)
+    columns = features.together
     return Fitted(
-        embeddings=_embeddings(place, "pca", features.values @ basis),
-        text_map=_text_map(features, basis),
+        embeddings=_embeddings(features.place, "pca", columns.values @ features.axes),
+        text_map=_text_map(columns, features.axes),
     )
 
 
-def propagated(place: Place, seed: int) -> Fitted:
+def propagated(features: Features) -> Fitted:
     """Features smoothed over flows and over space, PCA to 128 dimensions; no training.
 
     With Z the PCA of all features: Z itself, one and two steps along the symmetric flows, one
@@ -82,9 +129,8 @@ def propagated(place: Place, seed: int) -> Fitted:
     by side as they are: a mean varies less than what it is the mean of, and so weighs less. Flow
     and POI totals are among the features (magnitude).
     """
-    features = _all_features(place, seed)
-    first = _principal_axes(features.values, DIMS)
-    z = features.values @ first
+    place = features.place
+    z = features.together.values @ features.axes
     blocks = [z]
     if place.graph is not None:
         symmetric = place.graph.normalised("symmetric")
@@ -102,11 +148,11 @@ def propagated(place: Place, seed: int) -> Fitted:
     # A text stands for a cell whose surroundings and partners are average: only the first block.
     return Fitted(
         embeddings=_embeddings(place, "propagated", stacked @ basis),
-        text_map=_text_map(features, first @ basis[: z.shape[1]]),
+        text_map=_text_map(features.together, features.axes @ basis[: z.shape[1]]),
     )
 
 
-BASELINES: dict[str, Callable[[Place, int], Fitted]] = {
+BASELINES: dict[str, Callable[[Features], Fitted]] = {
     "coordinates": coordinates,
     "poi": modality("poi"),
     "imagery": modality("imagery"),
@@ -115,7 +161,7 @@ BASELINES: dict[str, Callable[[Place, int], Fitted]] = {
     "pca": pca,
     "propagated": propagated,
 }
-"""Baseline name -> fit(place, seed). Those named after a modality need the place to have it."""
+"""Baseline name -> fit(features). Those named after a modality need the place to have it."""
 
 
 def available(place: Place) -> list[str]:
@@ -136,53 +182,24 @@ def spatial_kernel(cells: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array(sparse.diags_array(1 / kernel.sum(axis=1)) @ kernel).astype(np.float32)
 
 
-def _modality_features(place: Place, name: str, seed: int) -> _Features:
+def _modality_columns(place: Place, name: str, seed: int) -> _Columns:
     if name not in place.modalities:
         raise ConfigError(f"{place.name} has no {name}; it has {', '.join(place.modalities)}.")
     if name == MOBILITY:
         assert place.graph is not None
         flows = flow_vectors(place.graph, FLOW_DIMS, seed=seed)
-        values = np.hstack(list(flows.values()))
         # One scale for the columns of an SVD: their variances are what it found.
-        shared = [key for key, block in flows.items() for _ in range(block.shape[1])]
-        groups = np.array([key if key != "magnitude" else "" for key in shared])
-        return _features(values, place.graph.present, groups)
+        groups = [
+            "" if key == "magnitude" else key for key, block in flows.items() for _ in block.T
+        ]
+        return _scaled(np.hstack(list(flows.values())), place.graph.present, np.array(groups))
     table = place.tables[name]
     values, present = table.aligned(place.cells)
-    groups = np.array(["text" if _is_text(table)[i] else "" for i in range(len(table.columns))])
-    return _features(values, present, groups)
+    groups = ["text" if column.startswith(TEXT_PREFIX) else "" for column in table.columns]
+    return _scaled(values, present, np.array(groups))
 
 
-def _all_features(place: Place, seed: int) -> _Features:
-    """All modalities side by side, each divided by its first singular value.
-
-    That is multiple factor analysis (Escofier & Pagès 1990): no modality dominates because it has
-    more columns. The value is taken over the cells that have the modality, so that one which few
-    cells have does not grow loud.
-    """
-    parts = []
-    for name in place.modalities:
-        part = _modality_features(place, name, seed)
-        here = part.values[place.present[name]]
-        leading = np.sqrt(np.linalg.eigvalsh(_covariance(here))[-1])
-        weight = np.float32(1 / leading) if leading > 0 else np.float32(1)
-        parts.append(
-            _Features(
-                values=part.values * weight,
-                text=part.text,
-                mean=part.mean,
-                scale=part.scale / weight,
-            )
-        )
-    return _Features(
-        values=np.hstack([part.values for part in parts]),
-        text=np.concatenate([part.text for part in parts]),
-        mean=np.concatenate([part.mean for part in parts]),
-        scale=np.concatenate([part.scale for part in parts]),
-    )
-
-
-def _features(values: np.ndarray, present: np.ndarray, groups: np.ndarray) -> _Features:
+def _scaled(values: np.ndarray, present: np.ndarray, groups: np.ndarray) -> _Columns:
     """Centre and scale by the cells that have evidence; columns of one group share a scale."""
     mean = values[present].mean(0, dtype=np.float64)
     variance = values[present].var(0, dtype=np.float64)
@@ -191,13 +208,7 @@ def _features(values: np.ndarray, present: np.ndarray, groups: np.ndarray) -> _F
     scale = np.sqrt(variance)
     scale[scale < 1e-9] = 1.0
     scaled = np.where(present[:, None], (values - mean) / scale, 0)
-    return _Features(
-        values=scaled.astype(np.float32), text=groups == "text", mean=mean, scale=scale
-    )
-
-
-def _is_text(table: CellTable) -> np.ndarray:
-    return np.array([name.startswith(TEXT_PREFIX) for name in table.columns])
+    return _Columns(values=scaled.astype(np.float32), text=groups == "text", mean=mean, scale=scale)
 
 
 def _covariance(values: np.ndarray) -> Float64[np.ndarray, "columns columns"]:
@@ -218,15 +229,12 @@ def _centred(values: np.ndarray) -> Float32[np.ndarray, "cells columns"]:
     return (values - values.mean(0, dtype=np.float64)).astype(np.float32)
 
 
-def _text_map(features: _Features, basis: np.ndarray) -> TextMap | None:
-    if not features.text.any():
+def _text_map(columns: _Columns, axes: np.ndarray) -> TextMap | None:
+    text = columns.text
+    if not text.any():
         return None
-    text = features.text
     return TextMap.from_standardised(
-        basis[text],
-        np.zeros(basis.shape[1]),
-        mean=features.mean[text],
-        scale=features.scale[text],
+        axes[text], np.zeros(axes.shape[1]), mean=columns.mean[text], scale=columns.scale[text]
     )
 
 

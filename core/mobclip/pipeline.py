@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from mobclip import __version__, grid
-from mobclip.baselines import BASELINES, available
+from mobclip.baselines import BASELINES, Features, available
 from mobclip.config import TrainConfig
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
@@ -289,10 +289,12 @@ def embed(
     config: TrainConfig | None = None,
     recipe: str | None = None,
     seed: int = 0,
+    features: Features | None = None,
 ) -> Embeddings:
     """Embeddings of a run: fits a training-free one, reads off a trained one.
 
     recipe : what makes the run, by default its name: `mobclip-paper` or a name in `BASELINES`
+    features : of this place and seed, where several runs share them
     """
     recipe = recipe or run
     if recipe not in possible_runs(place):
@@ -312,7 +314,7 @@ def embed(
         made = training.embed(place, folder, name=run)
     else:
         workspace.on_step(f"fitting {run}", 0, 0)
-        fitted = BASELINES[recipe](place, seed)
+        fitted = BASELINES[recipe](features or Features(place, seed=seed))
         made = replace(fitted.embeddings, name=run)
         if fitted.text_map is not None:
             fitted.text_map.save(folder / "text.safetensors")
@@ -402,10 +404,19 @@ def evaluate(
     A seed sets the folds and everything random in the run, training included.
     """
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    features = {seed: Features(place, seed=seed) for seed in seeds}
     for run in possible_runs(place):
         for seed in seeds:
-            name = run if seed == 0 else f"{run}-seed{seed}"
-            embeddings = embed(workspace, place, name, recipe=run, seed=seed, config=config)
+            name = run if seed == 0 else f"seed{seed}/{run}"
+            embeddings = embed(
+                workspace,
+                place,
+                name,
+                recipe=run,
+                seed=seed,
+                config=config,
+                features=features[seed],
+            )
             workspace.on_step(f"probing {name}", 0, 0)
             for result in probe_all(embeddings, place.targets, seeds=[seed]):
                 for row in result.to_rows():
@@ -441,8 +452,9 @@ def evaluate(
 def demo(workspace: Workspace, spec: PlaceSpec, config: TrainConfig | None = None) -> Place:
     """Everything but the app: tokens, every run, PCA colours, probes."""
     place = tokenize(workspace, spec)
+    features = Features(place)
     for run in possible_runs(place):
-        embed(workspace, place, run, config=config)
+        embed(workspace, place, run, config=config, features=features)
         project(workspace, place, run)
     if place.targets:
         probe(workspace, place)

@@ -1,6 +1,6 @@
 """Place: a tokenized place on disk - cells, tokens, mobility graph, targets - keyed by cell."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 from jaxtyping import Float64, UInt64
 from scipy import sparse
@@ -219,45 +220,61 @@ def save_targets(
     folder: Path, cells: UInt64[np.ndarray, "cells"], targets: Mapping[str, Target]
 ) -> None:
     """Write targets.parquet (target, unit_id, value) and memberships.parquet (unit -> cells)."""
-    values: dict[str, list[Any]] = {"target": [], "unit_id": [], "value": []}
-    members: dict[str, list[Any]] = {"target": [], "unit_id": [], "cell": [], "weight": []}
     header = {}
+    values, members = [], []
     for name, target in targets.items():
         header[name] = {
             key: getattr(target, key) for key in ("title", "unit", "level", "transform", "note")
         }
-        values["target"] += [name] * len(target.values)
-        values["unit_id"] += target.unit_ids.tolist()
-        values["value"] += target.values.tolist()
+        values.append(
+            pa.table(
+                {
+                    "target": pa.repeat(name, len(target.values)),
+                    "unit_id": pa.array(target.unit_ids, pa.string()),
+                    "value": target.values,
+                }
+            )
+        )
         weights = target.weights.tocoo()
-        members["target"] += [name] * weights.nnz
-        members["unit_id"] += target.unit_ids[weights.row].tolist()
-        members["cell"] += cells[weights.col].tolist()
-        members["weight"] += weights.data.tolist()
+        members.append(
+            pa.table(
+                {
+                    "target": pa.repeat(name, weights.nnz),
+                    "unit": pa.array(weights.row, pa.int64()),
+                    "cell": cells[weights.col],
+                    "weight": weights.data.astype(np.float64),
+                }
+            )
+        )
     write_json(folder / "targets.json", header)
-    write_parquet(folder / "targets.parquet", pa.table(values))
-    schema = pa.schema(
-        [
-            ("target", pa.string()),
-            ("unit_id", pa.string()),
-            ("cell", pa.uint64()),
-            ("weight", pa.float64()),
-        ]
-    )
-    write_parquet(folder / "memberships.parquet", pa.table(members, schema=schema))
+    write_parquet(folder / "targets.parquet", _stacked(values, _VALUES))
+    write_parquet(folder / "memberships.parquet", _stacked(members, _MEMBERS))
+
+
+_VALUES = pa.schema([("target", pa.string()), ("unit_id", pa.string()), ("value", pa.float64())])
+_MEMBERS = pa.schema(
+    [
+        ("target", pa.string()),
+        ("unit", pa.int64()),  # row of the unit among the target's values
+        ("cell", pa.uint64()),
+        ("weight", pa.float64()),
+    ]
+)
+
+
+def _stacked(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
 def load_targets(folder: Path, cells: UInt64[np.ndarray, "cells"]) -> dict[str, Target]:
     """Read what `save_targets` wrote."""
     header = read_json(folder / "targets.json")
-    values = read_parquet(folder / "targets.parquet").to_pandas()
-    members = read_parquet(folder / "memberships.parquet").to_pandas()
+    values = read_parquet(folder / "targets.parquet")
+    members = read_parquet(folder / "memberships.parquet")
     targets = {}
     for name, fields in header.items():
-        value = values[values["target"] == name]
-        member = members[members["target"] == name]
-        unit_ids = value["unit_id"].to_numpy(dtype=object)
-        row_of = {unit: row for row, unit in enumerate(unit_ids)}
+        value = values.filter(pc.equal(values["target"], name))
+        member = members.filter(pc.equal(members["target"], name))
         column, known = grid.locate(cells, member["cell"].to_numpy())
         if not known.all():
             raise ArtefactError(
@@ -265,15 +282,12 @@ def load_targets(folder: Path, cells: UInt64[np.ndarray, "cells"]) -> dict[str, 
                 "Run `mobclip tokenize` again."
             )
         weights = sparse.csr_array(
-            (
-                member["weight"].to_numpy(),
-                (np.array([row_of[u] for u in member["unit_id"]], np.int64), column),
-            ),
-            shape=(len(unit_ids), len(cells)),
+            (member["weight"].to_numpy(), (member["unit"].to_numpy(), column)),
+            shape=(value.num_rows, len(cells)),
         )
         targets[name] = Target(
             name=name,
-            unit_ids=unit_ids,
+            unit_ids=value["unit_id"].to_numpy().astype(object),
             values=value["value"].to_numpy(),
             weights=weights,
             **fields,

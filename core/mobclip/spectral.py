@@ -6,7 +6,7 @@ from scipy import sparse
 
 from mobclip.graph import MobilityGraph
 
-POWER_STEPS = 4  # passes over the graph; each brings singular values apart as σ²
+POWER_STEPS = 2  # each brings singular values apart as σ²; six products in all
 
 
 def truncated_svd(

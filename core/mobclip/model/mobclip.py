@@ -84,6 +84,31 @@ class MobCLIP(nn.Module):
         return torch.stack(losses).mean()
 
     @torch.no_grad()
+    def recall(
+        self,
+        batch: BatchRows,
+        tokens: Mapping[str, Float[Tensor, "batch _"]],
+        present: Mapping[str, Bool[Tensor, " batch"]],
+        *,
+        k: int,
+    ) -> dict[str, float]:
+        """modality -> share of cells whose mobility vector finds their own token in the best `k`.
+
+        The candidates are the cells of the batch that have the modality; by chance the share is
+        `k` / candidates.
+        """
+        anchors = nn.functional.normalize(self.anchor(batch), dim=-1)
+        found = {}
+        for name in self.modalities:
+            here = present[name]
+            if here.any():
+                encoded = nn.functional.normalize(self.encoders[name](tokens[name][here]), dim=-1)
+                cosine = anchors[here] @ encoded.T
+                better = (cosine > cosine.diagonal()[:, None]).sum(1)
+                found[name] = float((better < k).float().mean())
+        return found
+
+    @torch.no_grad()
     def embed(self) -> Float[Tensor, "cells dims"]:
         """One vector per cell: the LightGCN output, **not** normalised (§1.3)."""
         return self.anchor.all_rows()

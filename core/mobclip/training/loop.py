@@ -28,6 +28,7 @@ from mobclip.training.checkpoint import Progress, load_checkpoint, save_checkpoi
 
 log = logging.getLogger(__name__)
 
+RECALL_AT, RECALL_CANDIDATES = 10, 1000
 VALIDATION_EPOCH = 2**31  # a batch order of its own, the same at every epoch
 
 
@@ -40,6 +41,8 @@ class EpochMetrics:
     validation: float  # loss of the held-out cells, nats
     seconds: float  # of this epoch
     best: bool  # whether this is the lowest validation loss so far
+    recall: dict[str, float]  # modality -> recall@10 from mobility, among the candidates
+    candidates: int  # held-out cells among which the recall is taken: 1,000 where there are enough
 
 
 def train(
@@ -96,6 +99,7 @@ def train(
     shuffled = np.random.default_rng([config.seed, 0]).permutation(len(place.cells))
     held_out = max(1, round(config.validation_share * len(shuffled)))
     validation_rows, train_rows = np.sort(shuffled[:held_out]), shuffled[held_out:]
+    candidates = batches.cut(np.sort(shuffled[: min(held_out, RECALL_CANDIDATES)]))
 
     last = folder / "checkpoints" / "last.safetensors"
     best = folder / "checkpoints" / "best.safetensors"
@@ -137,6 +141,10 @@ def train(
             validation=validation,
             seconds=time.perf_counter() - start,
             best=is_best,
+            recall=model.recall(
+                candidates.rows, candidates.tokens, candidates.present, k=RECALL_AT
+            ),
+            candidates=len(candidates.rows.rows),
         )
         with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(metrics)) + "\n")
