@@ -123,7 +123,7 @@ def _write_truth(
                 "population": latents.population.astype(np.int64),
                 "district": pa.array(np.array(districts.ids, object)[districts.of_cell]),
                 "city": pa.array(np.array(districts.city_ids, object)[districts.city_of_cell]),
-                "imaged": ~in_swath(world, world.xy),
+                "imaged": ~in_swath(world, *world.xy.T),
                 "twin": pa.array(twin),
                 **latents.values,
             }
