@@ -111,23 +111,43 @@ class Districts:
 
 
 def district_count(cells: int) -> int:
-    """About one district for 28 cells, 10 to 3,000."""
-    return int(np.clip(cells / 28, 10, 3000))
+    """One district for 133 cells (150 at the default size), 3,000 at most.
+
+    32 at least, so that five folds of districts can be made; fewer where a district would have
+    less than 4 cells.
+    """
+    return int(np.clip(cells / 133, min(32, cells // 4), 3000))
 
 
 def make_districts(rng: np.random.Generator, world: World, towns: Settlements) -> Districts:
-    """Voronoi regions of population-weighted seeds on a warped plane, clipped to the coast."""
+    """Voronoi regions of seeds on a warped plane, clipped to the coast.
+
+    Each city is the seed of one district, its own; the other seeds follow the people. The other
+    districts belong to a city by distance and size, so that no city is without a region.
+    """
     warp = _Warp(rng, world)
     flat = warp.inverse(world.xy)
     weight = (towns.population + 50) ** 0.5
     wanted = district_count(len(flat))
-    seeds = flat[rng.choice(len(flat), wanted, replace=False, p=weight / weight.sum())]
-    for _ in range(3):  # Lloyd: evens out the sizes
+    free = weight.copy()
+    free[towns.cell] = 0
+    seeds = flat[
+        np.concatenate(
+            [
+                towns.cell,
+                rng.choice(
+                    len(flat), wanted - len(towns.cell), replace=False, p=free / free.sum()
+                ),
+            ]
+        )
+    ]
+    for _ in range(3):  # Lloyd: evens out the sizes; the cities stay where they are
         nearest = cKDTree(seeds).query(flat)[1]
         mass = np.bincount(nearest, weight, wanted)
         moved = np.column_stack(
             [np.bincount(nearest, weight * flat[:, axis], wanted) for axis in (0, 1)]
         )
+        mass[: len(towns.cell)] = 0
         seeds = np.where(mass[:, None] > 0, moved / np.maximum(mass, 1e-9)[:, None], seeds)
 
     frame = shapely.box(*(np.concatenate([flat.min(axis=0), flat.max(axis=0)])))
@@ -149,6 +169,8 @@ def make_districts(rng: np.random.Generator, world: World, towns: Settlements) -
 
     centroid = shapely.get_coordinates(shapely.centroid(parts))
     nearest_city = _city_of(centroid, towns)
+    # From the smallest city to the largest, which keeps a district that two would share.
+    nearest_city[of_cell[towns.cell[::-1]]] = np.arange(len(towns.cell))[::-1]
     kept, city_of_district = np.unique(nearest_city, return_inverse=True)
     regions = np.array(
         [

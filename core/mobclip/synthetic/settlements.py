@@ -39,8 +39,12 @@ class Settlements:
 
 
 def city_count(cells: int) -> int:
-    """About one city for 230 cells, 6 to 300."""
-    return int(np.clip(cells / 230, 6, 300))
+    """One city for 333 cells (60 at the default size), 300 at most.
+
+    24 at least, so that five folds of cities can be made; fewer where a city would have less than
+    6 cells.
+    """
+    return int(np.clip(cells / 333, min(24, cells // 6), 300))
 
 
 def make_settlements(rng: np.random.Generator, world: World) -> Settlements:
@@ -148,9 +152,7 @@ def _roles(
 ) -> list[str]:
     """Ports and resorts by the sea, mines near the mountains, the rest in turn."""
     wanted = list(ROLES) + [SMALL_CITIES[i % len(SMALL_CITIES)] for i in range(n)]
-    wanted = wanted[: n - 1] if n < len(ROLES) else wanted[:n]
-    if n < len(ROLES):  # the smallest countries still have a mine
-        wanted.append("mining")
+    wanted = wanted[:n]
     by_sea = world.coast_km[cell] < 2.5 * world.spacing_km
     near_ore = np.argsort(-world.elevation_m[cell], kind="stable")
     role = [""] * n

@@ -85,7 +85,7 @@ def make_world(rng: np.random.Generator, *, cells: int, resolution: int) -> Worl
     order = np.argsort(-above, kind="stable")
     chosen = np.sort(order[:cells])
     sea_level = float(above[order[cells - 1 : cells + 1]].mean())
-    land = _land(height, sea_level, xy[chosen], smallest=1.5 * cell_km2)
+    land = _land(height, sea_level, xy[chosen], sea=np.delete(xy, chosen, axis=0))
 
     xy, lonlat = xy[chosen], lonlat[chosen]
     shore = shapely.get_coordinates(shapely.segmentize(land.boundary, spacing / 4))
@@ -177,16 +177,31 @@ def _cells_of_box(height: HeightGrid, crs: CRS, resolution: int) -> UInt64[np.nd
 
 
 def _land(
-    height: HeightGrid, level: float, xy: Float[np.ndarray, "n 2"], *, smallest: float
+    height: HeightGrid,
+    level: float,
+    xy: Float[np.ndarray, "n 2"],
+    *,
+    sea: Float[np.ndarray, "m 2"],
 ) -> shapely.MultiPolygon:
-    """Land polygons that hold a cell centre, largest first; lakes under `smallest` km² filled."""
+    """Land polygons that hold a cell centre, largest first; lakes without a centre are filled.
+
+    So the cells whose centre lies in the land are exactly those at `xy`, and none of those at
+    `sea`.
+    """
     tree = shapely.STRtree(shapely.points(xy))
+    wet = shapely.STRtree(shapely.points(sea))
     kept = []
     for polygon in height.above(level):
         if len(tree.query(polygon, predicate="intersects")):
-            lakes = [ring for ring in polygon.interiors if shapely.Polygon(ring).area > smallest]
+            lakes = [
+                ring
+                for ring in polygon.interiors
+                if len(wet.query(shapely.Polygon(ring), predicate="intersects"))
+            ]
             kept.append(shapely.Polygon(polygon.exterior, lakes))
-    return shapely.MultiPolygon(sorted(kept, key=lambda polygon: -polygon.area))
+    # An island in a lake that was filled is part of the land around it.
+    parts = shapely.get_parts(shapely.union_all(kept))
+    return shapely.MultiPolygon(sorted(parts, key=lambda polygon: -polygon.area))
 
 
 def _elevation(
