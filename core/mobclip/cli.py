@@ -442,9 +442,10 @@ def _describe(place: "Place") -> None:
 
 
 def _print_ladder(table: Mapping[str, Any], title: str) -> None:
-    from mobclip import pipeline
+    from mobclip.pipeline import PAPER
+    from mobclip.probes import ladder
 
-    lines = pipeline.ladder(table)
+    lines = ladder(table)
     shown = Table("run", "dims", "R² on spatial blocks", "R² on random folds")
     for line in lines:
         shown.add_row(
@@ -460,9 +461,11 @@ def _print_ladder(table: Mapping[str, Any], title: str) -> None:
     )
     console.print(shown)
     names = [line["run"] for line in lines]
-    if pipeline.PAPER in names[1:]:
+    for name, reason in table["left_out"].items():
+        console.print(f"Left out: {name} ({reason})", highlight=False)
+    if PAPER in names[1:]:
         console.print(
-            f"[yellow]The training-free run {names[0]!r} beats the trained {pipeline.PAPER!r} on "
+            f"[yellow]The training-free run {names[0]!r} beats the trained {PAPER!r} on "
             "spatial blocks here.[/] The app opens on the best run."
         )
 
@@ -470,6 +473,7 @@ def _print_ladder(table: Mapping[str, Any], title: str) -> None:
 def _best_first(workspace: "Workspace", place: "Place") -> list[str]:
     """Existing runs, best on spatial blocks first."""
     from mobclip import pipeline
+    from mobclip.probes import ladder
 
     names = pipeline.runs(place)
     if not names:
@@ -478,7 +482,7 @@ def _best_first(workspace: "Workspace", place: "Place") -> list[str]:
         )
     if not place.targets:
         return names
-    return [line["run"] for line in pipeline.ladder(pipeline.probe(workspace, place))]
+    return [line["run"] for line in ladder(pipeline.probe(workspace, place))]
 
 
 def _project_in_background(

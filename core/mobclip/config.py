@@ -20,7 +20,7 @@ class TrainConfig:
     temperatures: Mapping[str, float] = field(  # fixed; a temperature divides the cosine
         default_factory=lambda: {"poi": 0.5, "demographics": 0.7, "imagery": 0.2}
     )
-    batch_size: int = 20_480  # cells per step; never more than an eighth of the place
+    batch_size: int = 20_480  # cells per step; at most 1/16 of the place, but 256
     epochs: int = 100  # at most; early stopping usually ends before
     patience: int = 10  # epochs without a better validation loss
     learning_rate: float = 1e-3

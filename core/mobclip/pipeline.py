@@ -35,9 +35,8 @@ from mobclip.config import TrainConfig
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
-from mobclip.place import MOBILITY, Place, save_place
-from mobclip.probes import SEEDS, probe_all
-from mobclip.probes import ladder as ladder  # the table's reader lives beside the probes
+from mobclip.place import MOBILITY, Place, Target, save_place
+from mobclip.probes import FOLDS, SEEDS, probe_all
 from mobclip.projection import Projection, pca_projection, umap_projection
 from mobclip.records import RasterRecords, Records, ZoneRecords
 from mobclip.storage import digest, read_json, write_json
@@ -374,18 +373,20 @@ def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -
     if path.is_file() and _key_of(path) == key:
         table: dict[str, Any] = read_json(path)
         return table
+    targets, too_small = _probeable(place)
     rows = []
     for done, name in enumerate(names):
         workspace.on_step(f"probing {name}", done, len(names))
         embeddings = Embeddings.load(place.folder / "runs" / name / "embeddings.parquet")
-        for result in probe_all(embeddings, place.targets, seeds=seeds):
-            rows += result.to_rows()
+        for result in probe_all(embeddings, targets, seeds=seeds):
+            rows += [{**row, "dims": embeddings.dims} for row in result.to_rows()]
     workspace.on_step("probes done", len(names), len(names))
     table = {
         "key": key,
         "place": place.name,
         "protocol": "ridge, 5 folds; seeds are partitions into folds, models are of seed 0",
         "seeds": list(seeds),
+        "left_out": too_small,
         "rows": rows,
     }
     write_json(path, table)
@@ -403,6 +404,7 @@ def evaluate(
 
     A seed sets the folds and everything random in the run, training included.
     """
+    targets, too_small = _probeable(place)
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     features = {seed: Features(place, seed=seed) for seed in seeds}
     for run in possible_runs(place):
@@ -418,7 +420,7 @@ def evaluate(
                 features=features[seed],
             )
             workspace.on_step(f"probing {name}", 0, 0)
-            for result in probe_all(embeddings, place.targets, seeds=[seed]):
+            for result in probe_all(embeddings, targets, seeds=[seed]):
                 for row in result.to_rows():
                     mine = rows.setdefault(
                         (run, result.target, row["protocol"]),
@@ -440,10 +442,24 @@ def evaluate(
         },
         "protocol": "ridge, 5 folds; a seed sets the folds and the training",
         "seeds": list(seeds),
+        "left_out": too_small,
         "rows": list(rows.values()),
     }
     write_json(place.folder / "evaluation.json", table)
     return table
+
+
+def _probeable(place: Place) -> tuple[dict[str, Target], dict[str, str]]:
+    """Targets that can be probed, and of the others why not."""
+    left_out = {
+        name: f"{len(target.values)} labelled units; {FOLDS} folds need {4 * FOLDS}"
+        for name, target in place.targets.items()
+        if len(target.values) < 4 * FOLDS
+    }
+    kept = {name: target for name, target in place.targets.items() if name not in left_out}
+    if not kept:
+        raise ConfigError(f"{place.name} has no target that can be probed: {left_out}.")
+    return kept, left_out
 
 
 # ---- the main job ----------------------------------------------------------------------------

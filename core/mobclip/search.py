@@ -12,6 +12,9 @@ from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.textmap import TextMap
 
+# Cells given as examples: a list of them, or an array.
+Examples = Sequence[int | np.uint64] | UInt64[np.ndarray, " examples"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
@@ -71,8 +74,8 @@ class SimilarityIndex:
 
     def like(
         self,
-        positive: Sequence[int | np.uint64],
-        negative: Sequence[int | np.uint64],
+        positive: Examples,
+        negative: Examples,
         k: int,
         *,
         exclude_within_km: float = 0.0,
@@ -93,7 +96,7 @@ class SimilarityIndex:
         return self.like_vector(vector, k, allowed=allowed)
 
     def vector_of(
-        self, positive: Sequence[int | np.uint64], negative: Sequence[int | np.uint64] = ()
+        self, positive: Examples, negative: Examples = ()
     ) -> Float32[np.ndarray, " dims"]:
         """The query vector of examples."""
         if not len(positive):

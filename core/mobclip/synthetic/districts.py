@@ -135,9 +135,7 @@ def make_districts(rng: np.random.Generator, world: World, towns: Settlements) -
         np.concatenate(
             [
                 towns.cell,
-                rng.choice(
-                    len(flat), wanted - len(towns.cell), replace=False, p=free / free.sum()
-                ),
+                rng.choice(len(flat), wanted - len(towns.cell), replace=False, p=free / free.sum()),
             ]
         )
     ]

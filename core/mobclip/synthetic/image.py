@@ -73,9 +73,7 @@ def write_image(
     width = (int((east + margin - west) / pixel / coarsen) + 1) * coarsen
     height = (int((north - south + margin) / pixel / coarsen) + 1) * coarsen
     to_km = Affine(pixel, 0, west, 0, -pixel, north)
-    frame = _Frame(
-        pixel=pixel, west=west, north=north, width=width, height=height, coarsen=coarsen
-    )
+    frame = _Frame(pixel=pixel, west=west, north=north, width=width, height=height, coarsen=coarsen)
 
     coarse = _coarse_fields(world, latents, frame)
     shade = _hill_shade(world, coarse["elevation"], frame)

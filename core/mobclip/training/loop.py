@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,18 +83,16 @@ def train(
     adjacency = place.graph.normalised("symmetric")
     model = _build(place, config, adjacency).to(device)
     # The node table is decayed too, as in the paper's code; biases are not.
-    decayed: list[torch.nn.Parameter] = [p for p in model.parameters() if p.ndim > 1]
-    biases = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": biases, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in model.parameters() if p.ndim > 1]},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
     batches = Batches(
         place,
         adjacency,
-        # A small place still gets several steps, and negatives enough.
-        batch_size=min(config.batch_size, max(256, len(place.cells) // 8)),
+        # A small place still gets several steps per epoch, and negatives enough.
+        batch_size=min(config.batch_size, max(256, len(place.cells) // 16)),
         seed=config.seed,
         device=device,
     )
