@@ -56,7 +56,7 @@ def build(records: Records, *specs: TargetSpec, **others: Records) -> dict[str, 
         name="here",
         title="Here",
         resolution=6,
-        area=Area(bbox=(5, 50, 5.5, 50.4)),
+        area=Area(bbox=(5.0, 50.0, 5.5, 50.4)),
         sources={records.source: source},
         modalities={},
     )

@@ -281,7 +281,7 @@ def test_derived_columns(tmp_path):
     frame = pd.DataFrame(
         {"lon": -87.6, "lat": 41.9, "a": [1.0, 4, 2], "b": [1.0, 2, 0], "n": [10, 2, 0]}
     )
-    rule = Derivation(add=("a", "b"), subtract=("b",), per=("n", "b"), scale=2, per_at_least=3)
+    rule = Derivation(add=("a", "b"), subtract=("b",), per=("n", "b"), scale=2.0, per_at_least=3.0)
     found = reading(
         "points", write(tmp_path / "p.parquet", frame), columns=SHOPS, derive={"d": rule},
         **value("d"),
