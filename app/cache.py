@@ -38,8 +38,8 @@ class PlaceFiles:
 
     @property
     def runs(self) -> list[str]:
-        """Runs that have embeddings."""
-        return sorted(p.parent.name for p in self.folder.glob("runs/*/embeddings.parquet"))
+        """Runs that have embeddings of the place as it is now."""
+        return load_place(self).runs()
 
     def embeddings_file(self, run: str) -> Path:
         """Embeddings of a run."""

@@ -190,3 +190,15 @@ def app_data(tmp_path_factory: pytest.TempPathFactory, manifest_path: Path) -> P
         pipeline.project(workspace, place, run)
     pipeline.probe(workspace, place)
     return data
+
+
+@pytest.fixture(scope="session")
+def country_data(tmp_path_factory: pytest.TempPathFactory, manifest_path: Path) -> Path:
+    """A data folder in which the main job has run on a country of 600 cells, 3 epochs."""
+    from mobclip import pipeline
+    from mobclip.config import TrainConfig
+
+    data = tmp_path_factory.mktemp("country")
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=data)
+    pipeline.demo(workspace, workspace.spec("synthetic", cells=600), TrainConfig(epochs=3))
+    return data

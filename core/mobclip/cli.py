@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,9 +77,11 @@ class _Settings:
     mirror: Path | None
 
 
+_settings: ContextVar[_Settings] = ContextVar("_settings")
+
+
 @app.callback()
 def settings(
-    context: typer.Context,
     manifest: Annotated[
         Path | None,
         typer.Option(help="The data manifest; default: data_manifest.yaml in this folder."),
@@ -101,19 +104,18 @@ def settings(
         format="%(message)s",
         handlers=[RichHandler(console=Console(stderr=True), show_path=False)],
     )
-    context.obj = _Settings(manifest=manifest or _default_manifest(), data=data, mirror=mirror)
+    _settings.set(_Settings(manifest=manifest or _default_manifest(), data=data, mirror=mirror))
 
 
 @app.command()
 def fetch(
-    context: typer.Context,
     place: PlaceName,
 ) -> None:
     """Get a place's raw files: mirror first, then cache, then download; hashes are checked."""
     from mobclip import pipeline
 
     with _progress() as on_step:
-        workspace = _workspace(context, on_step)
+        workspace = _workspace(on_step)
         paths = pipeline.fetch(workspace, workspace.spec(place))
     for name, path in paths.items():
         console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
@@ -121,20 +123,18 @@ def fetch(
 
 @app.command()
 def tokenize(
-    context: typer.Context,
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
 ) -> None:
     """Turn raw records into cells, tokens, a mobility graph and targets."""
-    with _tokenized(context, place, resolution, cells) as (_, made):
+    with _tokenized(place, resolution, cells) as (_, made):
         pass
     _describe(made)
 
 
 @app.command()
 def train(
-    context: typer.Context,
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
@@ -148,7 +148,7 @@ def train(
     from mobclip import pipeline
 
     settings = _train_config(config, epochs=epochs, seed=seed)
-    with _tokenized(context, place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, made):
         pipeline.embed(workspace, made, pipeline.PAPER, config=settings, seed=settings.seed)
         pipeline.project(workspace, made, pipeline.PAPER)
     console.print(f"Embeddings are in {made.folder / 'runs' / pipeline.PAPER}", soft_wrap=True)
@@ -156,7 +156,6 @@ def train(
 
 @app.command()
 def embed(
-    context: typer.Context,
     place: PlaceName,
     run: Run = None,
     resolution: Resolution = None,
@@ -165,7 +164,7 @@ def embed(
     """Write embeddings (GeoParquet) of one run, or of every run that the place allows."""
     from mobclip import pipeline
 
-    with _tokenized(context, place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, made):
         names = [run] if run else pipeline.possible_runs(made)
         for name in names:
             pipeline.embed(workspace, made, name)
@@ -177,7 +176,6 @@ def embed(
 
 @app.command()
 def project(
-    context: typer.Context,
     place: PlaceName,
     run: Run = None,
     resolution: Resolution = None,
@@ -187,7 +185,7 @@ def project(
     """Lay the embeddings out in 3-D and 2-D and colour the cells by it."""
     from mobclip import pipeline
 
-    with _tokenized(context, place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, made):
         names = [run] if run else _best_first(workspace, made)
         for name in names:
             pipeline.project(workspace, made, name, method=method)
@@ -196,7 +194,6 @@ def project(
 
 @app.command()
 def search(
-    context: typer.Context,
     place: PlaceName,
     cell: Annotated[str | None, typer.Option(help="H3 cell, 15 hexadecimal digits.")] = None,
     at: Annotated[
@@ -215,13 +212,16 @@ def search(
     import numpy as np
 
     from mobclip import grid, pipeline
+    from mobclip.embeddings import Embeddings
     from mobclip.search import SimilarityIndex, TextQuery
 
     if sum(one is not None for one in (cell, at, text)) != 1:
         raise ConfigError("say what to search for: one of --cell, --at LON LAT, or --text.")
-    with _tokenized(context, place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, made):
         name = run or _best_first(workspace, made)[0]
-        embeddings = pipeline.embed(workspace, made, name)
+        path = made.folder / "runs" / name / "embeddings.parquet"
+        there = name in made.runs()
+        embeddings = Embeddings.load(path) if there else pipeline.embed(workspace, made, name)
     index = SimilarityIndex(embeddings)
     if text is not None:
         query = TextQuery(
@@ -258,7 +258,6 @@ def search(
 
 @app.command()
 def probe(
-    context: typer.Context,
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
@@ -266,8 +265,8 @@ def probe(
     """Score the existing runs on every target: R² on random folds and on spatial blocks."""
     from mobclip import pipeline
 
-    with _tokenized(context, place, resolution, cells) as (workspace, made):
-        if not pipeline.runs(made):
+    with _tokenized(place, resolution, cells) as (workspace, made):
+        if not made.runs():
             raise ConfigError(f"{place} has no embeddings yet: run `mobclip embed {place}`.")
         table = pipeline.probe(workspace, made)
     _print_ladder(table, made.title)
@@ -275,7 +274,6 @@ def probe(
 
 @app.command()
 def evaluate(
-    context: typer.Context,
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
@@ -288,7 +286,7 @@ def evaluate(
     from mobclip import pipeline
 
     settings = _train_config(config)
-    with _tokenized(context, place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, made):
         table = pipeline.evaluate(workspace, made, seeds=range(seeds), config=settings)
     _print_ladder(table, made.title)
     console.print(f"All numbers: {made.folder / 'evaluation.json'}", soft_wrap=True)
@@ -296,17 +294,15 @@ def evaluate(
 
 @app.command("app")
 def open_app(
-    context: typer.Context,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open the app on the places made so far."""
-    raise typer.Exit(_run_app(context.obj.data, port=port, browser=browser))
+    raise typer.Exit(_run_app(_settings.get().data, port=port, browser=browser))
 
 
 @app.command()
 def demo(
-    context: typer.Context,
     place: Annotated[str, typer.Option(help="A place of the manifest.")] = "synthetic",
     resolution: Resolution = None,
     cells: Cells = None,
@@ -323,7 +319,7 @@ def demo(
     from mobclip import pipeline
 
     with _progress() as on_step:
-        workspace = _workspace(context, on_step)
+        workspace = _workspace(on_step)
         spec = workspace.spec(place, resolution=resolution, cells=cells)
         made = pipeline.demo(workspace, spec, _train_config(None, epochs=epochs))
     _describe(made)
@@ -337,7 +333,7 @@ def demo(
     arguments = [place, "--resolution", str(spec.resolution)]
     if cells is not None:
         arguments += ["--cells", str(cells)]
-    projecting = _project_in_background(context, arguments)
+    projecting = _project_in_background(arguments)
     try:
         code = _run_app(workspace.data, port=port, browser=browser, place=made.folder.name)
     finally:
@@ -357,10 +353,10 @@ def main() -> None:
 # ---- helpers ---------------------------------------------------------------------------------
 
 
-def _workspace(context: typer.Context, on_step: Callable[[str, int, int], None]) -> "Workspace":
+def _workspace(on_step: Callable[[str, int, int], None]) -> "Workspace":
     from mobclip.pipeline import Workspace
 
-    chosen: _Settings = context.obj
+    chosen = _settings.get()
     return Workspace.open(
         manifest=chosen.manifest, data=chosen.data, mirror=chosen.mirror, on_step=on_step
     )
@@ -368,13 +364,13 @@ def _workspace(context: typer.Context, on_step: Callable[[str, int, int], None])
 
 @contextmanager
 def _tokenized(
-    context: typer.Context, place: str, resolution: int | None, cells: int | None
+    place: str, resolution: int | None, cells: int | None
 ) -> "Iterator[tuple[Workspace, Place]]":
     """A progress display, and under it the tokenized place."""
     from mobclip import pipeline
 
     with _progress() as on_step:
-        workspace = _workspace(context, on_step)
+        workspace = _workspace(on_step)
         spec = workspace.spec(place, resolution=resolution, cells=cells)
         yield workspace, pipeline.tokenize(workspace, spec)
 
@@ -475,7 +471,7 @@ def _best_first(workspace: "Workspace", place: "Place") -> list[str]:
     from mobclip import pipeline
     from mobclip.probes import ladder
 
-    names = pipeline.runs(place)
+    names = place.runs()
     if not names:
         raise ConfigError(
             f"{place.name} has no embeddings yet: run `mobclip embed {place.name}` first."
@@ -485,11 +481,9 @@ def _best_first(workspace: "Workspace", place: "Place") -> list[str]:
     return [line["run"] for line in ladder(pipeline.probe(workspace, place))]
 
 
-def _project_in_background(
-    context: typer.Context, arguments: list[str]
-) -> "subprocess.Popen[bytes]":
+def _project_in_background(arguments: list[str]) -> "subprocess.Popen[bytes]":
     """UMAP of all runs, best first, while the app is open already."""
-    chosen: _Settings = context.obj
+    chosen = _settings.get()
     options = ["--manifest", str(chosen.manifest), "--data", str(chosen.data)]
     if chosen.mirror is not None:
         options += ["--mirror", str(chosen.mirror)]

@@ -16,7 +16,6 @@ Every output carries the key of its inputs (a hash). A stage whose output has th
 not run again.
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -25,21 +24,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
 from mobclip import __version__, grid
 from mobclip.baselines import BASELINES, Features, available
 from mobclip.config import TrainConfig
 from mobclip.embeddings import Embeddings
-from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
+from mobclip.errors import ConfigError, ManifestError, RecordError
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
 from mobclip.place import MOBILITY, Place, Target, save_place
 from mobclip.probes import FOLDS, SEEDS, probe_all
 from mobclip.projection import Projection, pca_projection, umap_projection
 from mobclip.records import RasterRecords, Records, ZoneRecords
-from mobclip.storage import digest, read_json, write_json
+from mobclip.storage import digest, read_footer, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -247,11 +244,6 @@ def _context(spec: PlaceSpec, area: shapely.Geometry, paths: Mapping[str, Path])
 # ---- runs: train, embed, project -------------------------------------------------------------
 
 
-def runs(place: Place) -> list[str]:
-    """Names of the runs of a place that have embeddings."""
-    return sorted(path.parent.name for path in place.folder.glob("runs/*/embeddings.parquet"))
-
-
 def possible_runs(place: Place) -> list[str]:
     """Every run that this place has the evidence for: the training-free ones, then the model."""
     trainable = place.graph is not None and bool(place.tables)
@@ -304,7 +296,7 @@ def embed(
     path = folder / "embeddings.parquet"
     config = replace(config or TrainConfig(), seed=seed)
     key = _run_key(place, recipe, config if recipe == PAPER else seed)
-    if path.is_file() and _footer(path).get("provenance", {}).get("key") == key:
+    if path.is_file() and read_footer(path).get("provenance", {}).get("key") == key:
         return Embeddings.load(path)
     if recipe == PAPER:
         train(workspace, place, config, run=run)
@@ -324,6 +316,7 @@ def embed(
             **made.provenance,
             "key": key,
             "place": place.name,
+            "place_key": place.provenance.get("key"),
             "mobclip": __version__,
             "seed": seed,
             "licences": licences,
@@ -339,9 +332,9 @@ def project(
     """Coordinates and colours of a run. PCA never takes the place of a UMAP of the same run."""
     folder = place.folder / "runs" / run
     path = folder / "projection.parquet"
-    source = _footer(folder / "embeddings.parquet").get("provenance", {}).get("key")
+    source = read_footer(folder / "embeddings.parquet").get("provenance", {}).get("key")
     if path.is_file():
-        header = _footer(path)
+        header = read_footer(path)
         same = header["provenance"].get("embeddings") == source
         if same and header["method"] in (method, "umap"):
             return Projection.load(path)
@@ -363,9 +356,9 @@ def project(
 
 def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
     """Score every run of a place on every target; seeds are partitions into folds."""
-    names = runs(place)
+    names = place.runs()
     keys = {
-        name: _footer(place.folder / "runs" / name / "embeddings.parquet")["provenance"]["key"]
+        name: read_footer(place.folder / "runs" / name / "embeddings.parquet")["provenance"]["key"]
         for name in names
     }
     path = place.folder / "probes.json"
@@ -492,16 +485,3 @@ def _run_key(place: Place, recipe: str, settings: TrainConfig | int) -> str:
 
 def _key_of(path: Path) -> str | None:
     return read_json(path).get("key") if path.is_file() else None
-
-
-def _footer(path: Path) -> dict[str, Any]:
-    """The `mobclip` entry of a Parquet footer, without reading the columns."""
-    if not path.is_file():
-        raise ArtefactError(f"{path} is missing. Run the stage that makes it: `mobclip embed`.")
-    try:
-        header: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[b"mobclip"])
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise ArtefactError(
-            f"{path} is not a whole artefact ({error!r}). Delete it and run its stage again."
-        ) from error
-    return header

@@ -16,7 +16,14 @@ from scipy import sparse
 from mobclip import grid
 from mobclip.errors import ArtefactError, ConfigError
 from mobclip.graph import MobilityGraph
-from mobclip.storage import atomic_path, read_json, read_parquet, write_json, write_parquet
+from mobclip.storage import (
+    atomic_path,
+    read_footer,
+    read_json,
+    read_parquet,
+    write_json,
+    write_parquet,
+)
 from mobclip.table import CellTable
 
 Transform = Literal["none", "log1p"]
@@ -116,12 +123,15 @@ class Place:
         folder = Path(folder)
         try:
             header = yaml.safe_load((folder / "place.yaml").read_text("utf-8"))
+            cells = read_parquet(folder / "cells.parquet", ["cell"])["cell"].to_numpy()
+            if len(cells) != header["cells"]:  # the last line of place.yaml
+                raise KeyError("cells")
             return cls(
                 folder=folder,
                 name=header["name"],
                 title=header["title"],
                 resolution=header["resolution"],
-                cells=read_parquet(folder / "cells.parquet", ["cell"])["cell"].to_numpy(),
+                cells=cells,
                 modalities=tuple(header["modalities"]),
                 provenance=header["provenance"],
             )
@@ -161,6 +171,14 @@ class Place:
     def targets(self) -> dict[str, Target]:
         """Targets by name."""
         return load_targets(self.folder, self.cells)
+
+    def runs(self) -> list[str]:
+        """Names of the runs that have embeddings of this very version of the place."""
+        return sorted(
+            path.parent.name
+            for path in self.folder.glob("runs/*/embeddings.parquet")
+            if read_footer(path)["provenance"].get("place_key") == self.provenance.get("key")
+        )
 
     @cached_property
     def context(self) -> dict[str, Any] | None:
@@ -207,6 +225,7 @@ def save_place(
             "resolution": resolution,
             "modalities": modalities,
             "provenance": dict(provenance),
+            "cells": len(cells),
         }
         (temporary / "place.yaml").write_text(
             yaml.safe_dump(header, sort_keys=False, allow_unicode=True), "utf-8"

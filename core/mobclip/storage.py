@@ -72,6 +72,23 @@ def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.T
         ) from error
 
 
+def read_footer(path: Path | str) -> dict[str, Any]:
+    """The `mobclip` entry of a Parquet footer, without reading any column."""
+    path = Path(path)
+    if not path.is_file():
+        raise ArtefactError(
+            f"{path} is missing. Run the stage that makes it; `mobclip --help` lists them."
+        )
+    try:
+        header: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[b"mobclip"])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ArtefactError(
+            f"{path} is not a whole Parquet file of mobclip ({error!r}). "
+            "Delete it and run the stage that makes it again."
+        ) from error
+    return header
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` to `path` as indented JSON, atomically."""
     with atomic_path(path) as temporary:

@@ -1,0 +1,194 @@
+"""The whole path, file to file: caching, overrides, interruption, damage, real places."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mobclip import pipeline
+from mobclip.config import TrainConfig
+from mobclip.embeddings import Embeddings
+from mobclip.errors import ArtefactError, CellError, ConfigError, FetchError, ManifestError
+from mobclip.place import Place
+from mobclip.probes import ladder
+from mobclip.projection import Projection
+from mobclip.search import SimilarityIndex, TextQuery
+
+SMALL = TrainConfig(epochs=3)
+
+
+@pytest.fixture
+def workspace(country_data, manifest_path):
+    return pipeline.Workspace.open(manifest=manifest_path, data=country_data)
+
+
+@pytest.fixture
+def country(workspace):
+    return Place.load(workspace.folder(workspace.spec("synthetic", cells=600)))
+
+
+def test_the_country_has_every_modality_and_says_that_it_is_made(country):
+    assert set(country.modalities) == {"mobility", "poi", "imagery", "demographics"}
+    assert country.provenance["generated"] is True
+    for name, mask in country.present.items():
+        assert 0.2 < mask.mean() <= 1, name
+    # Missing evidence is absent, never zeros: some cells lack some modality.
+    assert not all(mask.all() for mask in country.present.values())
+    assert len(country.targets) == 11
+
+
+def test_every_run_is_there_with_text_and_colours(country):
+    assert country.runs() == sorted(pipeline.possible_runs(country))
+    for run in country.runs():
+        folder = country.folder / "runs" / run
+        made = Embeddings.load(folder / "embeddings.parquet")
+        assert made.provenance["licences"]
+        np.testing.assert_array_equal(made.cells, country.cells)
+        assert Projection.load(folder / "projection.parquet").method == "pca"
+        assert (folder / "text.safetensors").is_file() == (
+            run in ("poi", "pca", "propagated", "mobclip-paper")
+        )
+
+
+def test_a_second_run_does_nothing(workspace, country):
+    steps = []
+    again = replace(workspace, on_step=lambda what, *_: steps.append(what))
+    before = {p: p.stat().st_mtime_ns for p in country.folder.rglob("*") if p.is_file()}
+    pipeline.demo(again, workspace.spec("synthetic", cells=600), SMALL)
+    assert steps == []
+    assert before == {p: p.stat().st_mtime_ns for p in country.folder.rglob("*") if p.is_file()}
+
+
+def test_other_settings_train_anew_and_only_that(workspace, country, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(workspace.data, data)
+    steps = []
+    elsewhere = replace(workspace, data=data, on_step=lambda what, *_: steps.append(what))
+    spec = workspace.spec("synthetic", cells=600)
+    pipeline.demo(elsewhere, spec, replace(SMALL, learning_rate=2e-3))
+    assert not any("fitting" in step or "tokenizing" in step for step in steps)
+    assert any("training mobclip-paper" in step for step in steps)
+
+
+def test_text_finds_places_with_such_points(workspace, country):
+    # The words of a category lead to cells that have more of it than cells do on average.
+    query = TextQuery(
+        run=country.folder / "runs" / "pca", featurizer=country.folder / "featurizers" / "poi"
+    )
+    made = Embeddings.load(country.folder / "runs" / "pca" / "embeddings.parquet")
+    poi = country.tables["poi"]
+    column = max(
+        (name for name in poi.columns if name.startswith("count_")),
+        key=lambda name: (poi.column(name) > 0).mean(),
+    )
+    found = SimilarityIndex(made).like_vector(query(column.removeprefix("count_")), 20)
+    values, _ = poi.aligned(found.cells)
+    assert values[:, poi.columns.index(column)].mean() > poi.column(column).mean()
+
+
+def test_probes_name_targets_that_are_too_small(workspace, country):
+    table = json.loads((country.folder / "probes.json").read_text())
+    kept = {row["target"] for row in table["rows"]}
+    assert kept | set(table["left_out"]) == set(country.targets)
+    assert ladder(table)[0]["blocks"] >= ladder(table)[-1]["blocks"]
+
+
+def test_pca_does_not_replace_umap(workspace, country, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(workspace.data, data)
+    elsewhere = replace(workspace, data=data)
+    place = Place.load(elsewhere.folder(workspace.spec("synthetic", cells=600)))
+    path = place.folder / "runs" / "pca" / "projection.parquet"
+    replace(Projection.load(path), method="umap").save(path)
+    assert pipeline.project(elsewhere, place, "pca").method == "umap"
+
+
+def test_an_interrupted_tokenization_leaves_the_old_place(
+    workspace, country, tmp_path, monkeypatch
+):
+    data = tmp_path / "data"
+    shutil.copytree(workspace.data, data)
+    elsewhere = replace(workspace, data=data)
+    spec = replace(workspace.spec("synthetic", cells=600), note="changed: another key")
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mobclip.place.save_targets", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.tokenize(elsewhere, spec)
+    folder = elsewhere.folder(spec)
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+    assert Place.load(folder).provenance["key"] == country.provenance["key"]
+    assert Place.load(folder).runs()
+
+
+def test_retokenizing_keeps_runs_but_makes_them_again(workspace, country, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(workspace.data, data)
+    steps = []
+    elsewhere = replace(workspace, data=data, on_step=lambda what, *_: steps.append(what))
+    spec = replace(workspace.spec("synthetic", cells=600), note="changed: another key")
+    place = pipeline.tokenize(elsewhere, spec)
+    assert (place.folder / "runs" / "pca" / "embeddings.parquet").is_file()
+    assert place.runs() == []  # those are of the old version
+    pipeline.embed(elsewhere, place, "pca")
+    assert "fitting pca" in steps
+    assert place.runs() == ["pca"]
+
+
+@pytest.mark.parametrize("name", ["cells.parquet", "place.yaml", "tokens/poi.parquet"])
+def test_a_truncated_place_says_what_to_do(country, tmp_path, name):
+    copy = tmp_path / "place"
+    shutil.copytree(country.folder, copy)
+    whole = (copy / name).read_bytes()
+    (copy / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArtefactError, match="again"):
+        _ = Place.load(copy).tables
+
+
+def test_what_cannot_be_is_refused(workspace, country):
+    with pytest.raises(ManifestError, match=r"no place 'sintetic'.*Did you mean 'synthetic'"):
+        workspace.spec("sintetic")
+    with pytest.raises(ConfigError, match="real place"):
+        workspace.spec("chicago", cells=500)
+    with pytest.raises(CellError, match="choose 0 to 15"):
+        workspace.spec("chicago", resolution=16)
+    with pytest.raises(ConfigError, match="no run 'clip'; it can have coordinates"):
+        pipeline.embed(workspace, country, "clip")
+    with pytest.raises(ConfigError, match="choose pca or umap"):
+        pipeline.project(workspace, country, "pca", method="tsne")
+    with pytest.raises(ArtefactError, match="holds no place"):
+        Place.load(workspace.data / "places" / "nowhere")
+
+
+def test_real_files_that_are_absent_say_where_they_come_from(manifest_path, tmp_path, monkeypatch):
+    monkeypatch.delenv("MOBCLIP_MIRROR", raising=False)
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=tmp_path)
+    with pytest.raises(FetchError, match="MOBCLIP_MIRROR"):
+        pipeline.fetch(workspace, workspace.spec("chicago"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "resolution", "cells", "modalities"),
+    [
+        ("chicago", 8, 808, {"mobility", "poi", "imagery", "demographics"}),
+        ("chicago", 9, 5628, {"mobility", "poi", "imagery", "demographics"}),
+        ("new-york", 8, 1191, {"mobility", "poi", "demographics"}),
+    ],
+)
+def test_real_places_run_from_manifest_to_search(
+    manifest_path, mirror, tmp_path, name, resolution, cells, modalities
+):
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=tmp_path, mirror=mirror)
+    place = pipeline.tokenize(workspace, workspace.spec(name, resolution=resolution))
+    assert len(place.cells) == cells  # Chicago: as many as the data's README counts
+    assert set(place.modalities) == modalities
+    made = pipeline.embed(workspace, place, "propagated")
+    table = pipeline.probe(workspace, place, seeds=[0])
+    scores = [row["mean"] for row in table["rows"] if row["protocol"] == "blocks"]
+    assert np.mean(scores) > 0.2
+    assert len(SimilarityIndex(made).like_cell(place.cells[0], 10).cells) == 10
