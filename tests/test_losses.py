@@ -57,6 +57,22 @@ def test_paper_floors():
     assert floors == [7.93, 8.50, 4.93]
 
 
+def test_low_precision_is_near_and_stays_inside_the_loss():
+    # On a CPU autocast must be asked for; on a GPU the training loop asks for it.
+    generator = torch.Generator().manual_seed(0)
+    anchor, other = (
+        torch.randn(1500, 64, generator=generator, requires_grad=True) for _ in range(2)
+    )
+    exact = info_nce(anchor, other, 0.2)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = info_nce(anchor, other, 0.2)
+    assert low.dtype == torch.float32
+    assert low.item() == pytest.approx(exact.item(), rel=1e-3)
+    a, b = (torch.autograd.grad(loss, anchor)[0] for loss in (exact, low))
+    assert not torch.equal(a, b)  # it was low indeed
+    assert torch.nn.functional.cosine_similarity(a.ravel(), b.ravel(), dim=0) > 0.999
+
+
 def test_temperature_that_would_overflow_is_refused():
     with pytest.raises(ValueError, match="1/60"):
         info_nce(torch.eye(3), torch.eye(3), 0.01)

@@ -60,6 +60,7 @@ Resolution = Annotated[
 Cells = Annotated[
     int | None, typer.Option(help="Size of the synthetic country in cells (default 20,000).")
 ]
+Device = Annotated[str | None, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")]
 Run = Annotated[
     str | None,
     typer.Option(
@@ -143,11 +144,12 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most this many epochs (100).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and batches (0).")] = None,
+    device: Device = None,
 ) -> None:
     """Train MobCLIP as published. Ctrl-C is safe: the same command goes on where it stopped."""
     from mobclip import pipeline
 
-    settings = _train_config(config, epochs=epochs, seed=seed)
+    settings = _train_config(config, epochs=epochs, seed=seed, device=device)
     with _tokenized(place, resolution, cells) as (workspace, made):
         pipeline.embed(workspace, made, pipeline.PAPER, config=settings, seed=settings.seed)
         pipeline.project(workspace, made, pipeline.PAPER)
@@ -307,6 +309,7 @@ def demo(
     resolution: Resolution = None,
     cells: Cells = None,
     epochs: Annotated[int | None, typer.Option(help="At most this many epochs (100).")] = None,
+    device: Device = None,
     with_app: Annotated[bool, typer.Option("--app/--no-app", help="Open the app after it.")] = True,
     port: Annotated[int, typer.Option(help="Port of the app on this machine.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
@@ -321,7 +324,7 @@ def demo(
     with _progress() as on_step:
         workspace = _workspace(on_step)
         spec = workspace.spec(place, resolution=resolution, cells=cells)
-        made = pipeline.demo(workspace, spec, _train_config(None, epochs=epochs))
+        made = pipeline.demo(workspace, spec, _train_config(None, epochs=epochs, device=device))
     _describe(made)
     if made.targets:
         _print_ladder(pipeline.probe(workspace, made), made.title)

@@ -71,7 +71,9 @@ class _Product(torch.autograd.Function):
 
 
 def _product(x: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-    out: Tensor = _Product.apply(x, matrix, transpose)  # type: ignore[no-untyped-call]
+    # Sparse products stay float32 under autocast: they are bound by memory, not by arithmetic.
+    with torch.autocast(x.device.type, enabled=False):
+        out: Tensor = _Product.apply(x, matrix, transpose)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -1,6 +1,7 @@
 """Contrastive losses that never hold a batch × batch matrix."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 TILE = 1024  # rows and columns of logits held at once: 4 MB, within the cache
+GPU_TILE = 8192  # 256 MB: few launches
 
 
 def info_nce(
@@ -23,7 +25,8 @@ def info_nce(
     Equal to the mean of the two cross-entropies over the full logit matrix, to rounding, and so
     are its gradients; memory is O(batch × dims). Logits are computed tile by tile, and again
     in the backward pass. One exponential serves both directions, and no running maximum is
-    needed: cosines bound the logits by 1 / temperature.
+    needed: cosines bound the logits by 1 / temperature. Under autocast the products are of the
+    autocast dtype (bf16 on a GPU), while exponentials and sums stay float32 and float64.
 
     Parameters
     ----------
@@ -32,9 +35,16 @@ def info_nce(
     """
     if temperature < 1 / 60:
         raise ValueError(f"temperature {temperature} is below 1/60: exp(1/t) would overflow.")
-    anchor = torch.nn.functional.normalize(anchor.float(), dim=-1)
-    other = torch.nn.functional.normalize(other.float(), dim=-1)
-    partition: Tensor = _TiledLogPartition.apply(anchor, other, temperature)  # type: ignore[no-untyped-call]
+    device = anchor.device.type
+    low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    with torch.autocast(device, enabled=False):
+        return _info_nce(anchor.float(), other.float(), temperature, low)
+
+
+def _info_nce(anchor: Tensor, other: Tensor, temperature: float, low: torch.dtype) -> Tensor:
+    anchor = torch.nn.functional.normalize(anchor, dim=-1)
+    other = torch.nn.functional.normalize(other, dim=-1)
+    partition: Tensor = _TiledLogPartition.apply(anchor, other, temperature, low)  # type: ignore[no-untyped-call]
     return partition - (anchor * other).sum(-1).mean() / temperature
 
 
@@ -42,36 +52,51 @@ class _TiledLogPartition(torch.autograd.Function):
     """½ mean_i(log Σ_j exp s_ij) + ½ mean_j(log Σ_i exp s_ij), by tiles."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, other: Tensor, temperature: float) -> Tensor:
+    def forward(
+        ctx: Any, anchor: Tensor, other: Tensor, temperature: float, low: torch.dtype
+    ) -> Tensor:
         rows = anchor.new_zeros(len(anchor), dtype=torch.float64)
         columns = rows.clone()
-        for i, a in enumerate(torch.split(anchor, TILE)):
-            for j, o in enumerate(torch.split(other, TILE)):
-                exp = torch.mm(a, o.T).div_(temperature).exp_()
-                rows[i * TILE : i * TILE + len(a)] += exp.sum(1)
-                columns[j * TILE : j * TILE + len(o)] += exp.sum(0)
+        for part, a in _tiles(anchor):
+            for other_part, o in _tiles(other):
+                exp = _exponentials(a, o, temperature, low)
+                rows[part] += exp.sum(1)
+                columns[other_part] += exp.sum(0)
         ctx.save_for_backward(anchor, other, rows, columns)
-        ctx.temperature = temperature
+        ctx.temperature, ctx.low = temperature, low
         return (0.5 * (rows.log().mean() + columns.log().mean())).to(anchor.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         anchor, other, rows, columns = ctx.saved_tensors
-        # dL/ds_ij = ½ exp(s_ij) (1/rows_i + 1/columns_j) / batch
-        row_weight = (1 / rows).to(anchor.dtype)
-        column_weight = (1 / columns).to(anchor.dtype)
+        # dL/ds_ij = ½ exp(s_ij) (1/rows_i + 1/columns_j) / batch. The weights are taken times the
+        # batch, so that they are near 1 and keep their digits in a low precision.
+        row_weight = (len(anchor) / rows).to(anchor.dtype)
+        column_weight = (len(anchor) / columns).to(anchor.dtype)
         grad_anchor = torch.zeros_like(anchor)
         grad_other = torch.zeros_like(other)
-        for i, a in enumerate(torch.split(anchor, TILE)):
-            in_rows = slice(i * TILE, i * TILE + len(a))
-            for j, o in enumerate(torch.split(other, TILE)):
-                in_columns = slice(j * TILE, j * TILE + len(o))
-                pull = torch.mm(a, o.T).div_(ctx.temperature).exp_()
-                pull *= row_weight[in_rows, None] + column_weight[None, in_columns]
-                grad_anchor[in_rows].addmm_(pull, o)
-                grad_other[in_columns].addmm_(pull.T, a)
-        scale = gradient * (0.5 / (len(anchor) * ctx.temperature))
-        return grad_anchor * scale, grad_other * scale, None
+        for part, a in _tiles(anchor):
+            for other_part, o in _tiles(other):
+                pull = _exponentials(a, o, ctx.temperature, ctx.low)
+                pull *= row_weight[part, None] + column_weight[None, other_part]
+                pull = pull.to(ctx.low)
+                grad_anchor[part] += pull @ o.to(ctx.low)
+                grad_other[other_part] += pull.T @ a.to(ctx.low)
+        scale = gradient * (0.5 / (len(anchor) ** 2 * ctx.temperature))
+        return grad_anchor * scale, grad_other * scale, None, None
+
+
+def _tiles(vectors: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Consecutive rows, as many at a time as the cache of a CPU, or a launch on a GPU, likes."""
+    size = GPU_TILE if vectors.is_cuda else TILE
+    for start in range(0, len(vectors), size):
+        part = slice(start, min(start + size, len(vectors)))
+        yield part, vectors[part]
+
+
+def _exponentials(a: Tensor, o: Tensor, temperature: float, low: torch.dtype) -> Tensor:
+    """exp(a oᵀ / temperature) of one tile, float32; the product itself in `low`."""
+    return torch.mm(a.to(low), o.to(low).T).float().div_(temperature).exp_()
 
 
 def info_nce_floor(batch: int, temperature: float) -> float:
