@@ -78,7 +78,7 @@ def main() -> None:
     if chosen.device != "cpu":
         runs |= {"dense, bf16": (dense, True)}
     found = {name: measure(loss, pair, chosen.repeats, low) for name, (loss, low) in runs.items()}
-    seconds, memory, value, gradient = found["dense, float32"]
+    seconds, memory, _, gradient = found["dense, float32"]
     print(f"batch {chosen.batch:,}, {chosen.dims} dims, {chosen.device}, torch {torch.__version__}")
     for name, (s, m, v, g) in found.items():
         error = float((g - gradient).norm() / gradient.norm())
