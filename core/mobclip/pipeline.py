@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from threadpoolctl import threadpool_limits
 
 from mobclip import __version__, grid
 from mobclip.baselines import BASELINES, Features, available
@@ -305,7 +306,8 @@ def embed(
         made = training.embed(place, folder, name=run)
     else:
         workspace.on_step(f"fitting {run}", 0, 0)
-        fitted = BASELINES[recipe](features or Features(place, seed=seed))
+        with threadpool_limits(1, "blas"):  # eigenproblems: see probes
+            fitted = BASELINES[recipe](features or Features(place, seed=seed))
         made = replace(fitted.embeddings, name=run)
         if fitted.text_map is not None:
             fitted.text_map.save(folder / "text.safetensors")

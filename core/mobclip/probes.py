@@ -150,7 +150,7 @@ def _probe_group(
 
     r2: dict[Protocol, list[np.ndarray]] = {protocol: [] for protocol in PROTOCOLS}
     shown: tuple[np.ndarray, np.ndarray] | None = None
-    # Many small eigenproblems: threads that wait for each other on busy cores make them 100x slower.
+    # Small eigenproblems: on busy cores, threads that wait for each other take 100 times as long.
     with threadpool_limits(1, "blas"):
         for seed in seeds:
             for protocol in PROTOCOLS:

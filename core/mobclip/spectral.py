@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float32
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from mobclip.graph import MobilityGraph
 
@@ -19,12 +20,13 @@ def truncated_svd(
     """
     dims = min(dims, min(matrix.shape) - 1)
     block = rng.normal(size=(matrix.shape[1], min(dims + 16, matrix.shape[1])))
-    basis, _ = np.linalg.qr(matrix @ block)
-    for _ in range(POWER_STEPS):
-        other, _ = np.linalg.qr(matrix.T @ basis)
-        basis, _ = np.linalg.qr(matrix @ other)
-    small_u, s, vt = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
-    u = basis @ small_u[:, :dims]
+    with threadpool_limits(1, "blas"):  # tall and thin: a second thread costs more than it gives
+        basis, _ = np.linalg.qr(matrix @ block)
+        for _ in range(POWER_STEPS):
+            other, _ = np.linalg.qr(matrix.T @ basis)
+            basis, _ = np.linalg.qr(matrix @ other)
+        small_u, s, vt = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
+        u = basis @ small_u[:, :dims]
     sign = np.sign(u[np.abs(u).argmax(axis=0), np.arange(dims)])
     sign[sign == 0] = 1
     return u * sign, s[:dims], vt[:dims] * sign[:, None]
