@@ -8,8 +8,8 @@ rerun, and the browser's JavaScript heap.
     python benchmarks/map.py 20000 300000
 """
 
+import argparse
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -130,6 +130,9 @@ def wait_for(url: str) -> None:
 
 
 if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("cells", type=int, nargs="*", default=[20_000, 300_000])
+    sizes = options.parse_args().cells
     print("cells | first paint | click -> recoloured | wire first | wire per rerun | JS heap")
-    for argument in sys.argv[1:] or ["20000", "300000"]:
-        measure(int(re.sub(r"\D", "", argument)))
+    for size in sizes:
+        measure(size)

@@ -346,6 +346,9 @@ def demo(
 
 def main() -> None:
     """Entry point: errors of ours become one plain message and exit status 1."""
+    # Idle threads of torch sleep instead of spinning: on two cores that something else is using
+    # as well, spinning makes a step many times slower. Read when torch is loaded, so set here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except MobclipError as error:
