@@ -1,6 +1,6 @@
 """Put the probe tables into README.md, from docs/results/*.json (evaluation.json of `evaluate`).
 
-    python docs/results.py            # rewrites the part of README.md between the two markers
+python docs/results.py            # rewrites the part of README.md between the two markers
 """
 
 import json

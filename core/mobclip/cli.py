@@ -518,7 +518,12 @@ def _run_app(data: Path, *, port: int, browser: bool, place: str | None = None) 
     if place is not None:
         environment["MOBCLIP_PLACE"] = place
     console.print(f"The app is at http://localhost:{port} (Ctrl-C ends it).", highlight=False)
+    server = subprocess.Popen(command, env=environment)
     try:
-        return subprocess.run(command, env=environment, check=False).returncode
+        return server.wait()
     except KeyboardInterrupt:
         return 0
+    finally:
+        # However this ends, no server stays behind. Ctrl-C has reached it already.
+        server.terminate()
+        server.wait()
