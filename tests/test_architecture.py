@@ -23,6 +23,7 @@ READ_ONLY_HOSTS = {
     *("arxiv.org", "doi.org", "github.com"),
     *("en.wikipedia.org", "www.apache.org"),  # in the notices of the bundled libraries
     *("creativecommons.org", "opendatacommons.org"),
+    *("h3geo.org", "streamlit.io"),  # for readers of the README
 }
 
 

@@ -32,6 +32,8 @@ def test_there_are_notebooks():
 def test_runs_from_top_to_bottom_without_network(notebook, data, tmp_path, monkeypatch):
     path, content = notebook
     monkeypatch.setenv("MOBCLIP_DATA_DIR", str(data))
+    # Streamlit, tested in the same process, sets a backend that draws nothing in a notebook.
+    monkeypatch.delenv("MPLBACKEND", raising=False)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # no start-up files of the user
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there

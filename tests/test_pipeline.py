@@ -1,11 +1,13 @@
 """The whole path, file to file: caching, overrides, interruption, damage, real places."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
 from mobclip import pipeline
 from mobclip.config import TrainConfig
@@ -50,6 +52,14 @@ def test_every_run_is_there_with_text_and_colours(country):
         assert (folder / "text.safetensors").is_file() == (
             run in ("poi", "pca", "propagated", "mobclip-paper")
         )
+
+
+def test_a_trained_run_has_a_model_card(country):
+    card = (country.folder / "runs" / pipeline.PAPER / "README.md").read_text("utf-8")
+    header = yaml.safe_load(card.split("---")[1])
+    assert set(header["licences_of_the_data"]) == set(country.provenance["sources"])
+    assert "The place is invented" in card
+    assert re.search(r"Best epoch: \d of 3; held-out loss \d\.\d{3} nats", card)
 
 
 def test_a_second_run_does_nothing(workspace, country):

@@ -15,9 +15,11 @@ def test_the_ten_lines_run_as_written(country_data, capsys):
     assert '"data/places/synthetic-r6"' in code
     small = code.replace("data/places/synthetic-r6", f"{country_data}/places/synthetic-600-r6")
     exec(compile(small.replace("cells[1000]", "cells[100]"), "README.md", "exec"), {})
-    matches, scores = capsys.readouterr().out.strip().splitlines()[-2:]
-    assert "[" in matches
-    assert all(-5 < float(score) < 1 for score in scores.split())
+    cells, scores, probed = re.fullmatch(
+        r"\[([\d\s]+)\]\s\[([-\d.e\s]+)\]\n(.+)\n", capsys.readouterr().out
+    ).groups()
+    assert len(cells.split()) == len(scores.split()) == 10
+    assert all(-5 < float(score) < 1 for score in probed.split())
 
 
 def test_the_results_are_those_of_the_json_files():
