@@ -18,7 +18,7 @@ from mobclip import grid
 from mobclip.embeddings import Embeddings
 from mobclip.place import Place
 from mobclip.probes import ProbeResult, ladder, probe
-from mobclip.projection import Projection
+from mobclip.projection import Projection, pca_projection
 from mobclip.search import SimilarityIndex, TextQuery
 from mobclip.storage import read_json
 
@@ -108,11 +108,18 @@ def _index(path: Path, version: Stamp | None) -> SimilarityIndex:
     return SimilarityIndex(replace(embeddings, vectors=vectors))
 
 
-def load_projection(files: PlaceFiles, run: str) -> Projection | None:
-    """Colours of a run, or None while there are none."""
+def load_projection(files: PlaceFiles, run: str) -> Projection:
+    """Colours of a run: those on disk, else by PCA, which is instant."""
     path = files.projection_file(run)
     version = stamp(path)
-    return _projection(path, version) if version else None
+    if version is None:
+        return _pca(files.embeddings_file(run), stamp(files.embeddings_file(run)))
+    return _projection(path, version)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _pca(path: Path, version: Stamp | None) -> Projection:
+    return pca_projection(Embeddings.load(path))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -282,3 +282,18 @@ def test_starting_the_app_imports_nothing_slow(app_data: Path) -> None:
         [sys.executable, "-c", code, str(APP)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_run_without_colours_on_disk_is_coloured_by_pca(
+    open_app, app_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "places" / "islands-r6"
+    shutil.copytree(app_data / "places" / "islands-r6", folder)
+    for path in folder.glob("runs/*/projection.parquet"):
+        path.unlink()
+    monkeypatch.setenv("MOBCLIP_DATA_DIR", str(tmp_path))
+    monkeypatch.syspath_prepend(str(APP))
+    app = AppTest.from_file(str(APP / "main.py"), default_timeout=60).run()
+    assert not app.error
+    assert not app.exception
+    assert app.get("bidi_component")

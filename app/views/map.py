@@ -10,7 +10,6 @@ from colours import Colouring
 from state import Selection
 
 from mobclip import grid
-from mobclip.errors import ConfigError
 from views import frame
 
 SPACE_SAMPLE = 20_000  # dots in the scatter of the embedding space; more cannot be told apart
@@ -107,11 +106,6 @@ def similarity(selection: Selection, files: PlaceFiles) -> Colouring:
 
 def _embedding(selection: Selection, files: PlaceFiles) -> Colouring:
     projection = cache.load_projection(files, selection.run)
-    if projection is None:
-        raise ConfigError(
-            f"The embedding {selection.run!r} has no colours yet. Run `mobclip project "
-            f"{cache.load_place(files).name}`, or colour the map by something else."
-        )
     rgb = frame.on_place(files, projection.cells, projection.rgb, 160)
     method = {"pca": "PCA", "umap": "UMAP"}[projection.method]
     return Colouring(
@@ -125,7 +119,7 @@ def _embedding(selection: Selection, files: PlaceFiles) -> Colouring:
 def _await_umap(files: PlaceFiles, run: str) -> None:
     """While colours are by PCA: say so, and look for UMAP now and then."""
     projection = cache.load_projection(files, run)
-    if projection is None or projection.method == "umap":
+    if projection.method == "umap":
         return
     before = cache.stamp(files.projection_file(run))
 
@@ -168,7 +162,7 @@ def _target_values(selection: Selection, files: PlaceFiles) -> None:
 def _space(selection: Selection, files: PlaceFiles, colouring: Colouring) -> None:
     """The embedding space as a scatter, in the colours of the map; a click chooses a cell."""
     projection = cache.load_projection(files, selection.run)
-    if projection is None or not st.toggle(
+    if not st.toggle(
         "Show the embedding space",
         key="space",
         help="Every dot is a cell in the colours of the map; dots that lie close together have "
