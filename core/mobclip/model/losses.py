@@ -1,6 +1,5 @@
 """Contrastive losses that never hold a batch × batch matrix."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,8 +96,3 @@ def _tiles(vectors: Tensor) -> Iterator[tuple[slice, Tensor]]:
 def _exponentials(a: Tensor, o: Tensor, temperature: float, low: torch.dtype) -> Tensor:
     """exp(a oᵀ / temperature) of one tile, float32; the product itself in `low`."""
     return torch.mm(a.to(low), o.to(low).T).float().div_(temperature).exp_()
-
-
-def info_nce_floor(batch: int, temperature: float) -> float:
-    """Loss when each positive has cosine 1 and each negative cosine 0: what a good run nears."""
-    return math.log(math.exp(1 / temperature) + batch - 1) - 1 / temperature
