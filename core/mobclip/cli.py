@@ -1,5 +1,6 @@
 """The command line: `mobclip <stage> <place>`."""
 
+import importlib.util
 import logging
 import os
 import subprocess
@@ -500,10 +501,8 @@ def _project_in_background(arguments: list[str]) -> "subprocess.Popen[bytes]":
 
 def _run_app(data: Path, *, port: int, browser: bool, place: str | None = None) -> int:
     """Streamlit on app/main.py; returns its exit status."""
-    try:
-        import streamlit  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("streamlit", extra="app") from error
+    if importlib.util.find_spec("streamlit") is None:
+        raise MissingExtra("streamlit", extra="app")
     main_file = _app_folder() / "main.py"
     command = [sys.executable, "-m", "streamlit", "run", str(main_file)]
     options = {
