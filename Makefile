@@ -4,12 +4,13 @@
 #   make demo         install, then do the main job and open the app     (ARGS="--place chicago")
 #   make test         install, then run the tests, in the browser too where Chromium is there
 #   make check        lint, formatting, types, floors
-#   make bench        run the benchmarks                                 (ARGS="--help")
+#   make bench        run the benchmarks            (BENCH=benchmarks/loss.py ARGS="--batch 512")
 #   make constraints  resolve constraints.txt anew
 #   make clean        remove .venv and caches; data/ stays
 
 PYTHON ?= python3
 ARGS ?=
+BENCH ?= $(sort $(wildcard benchmarks/*.py))
 TORCH = 2.13.0
 
 BIN = .venv/bin
@@ -41,7 +42,7 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+	@for file in $(BENCH); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
 # Resolved without installing. setuptools is left to each Python: torch's needs differ by version.
 constraints:
