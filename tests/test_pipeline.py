@@ -159,6 +159,38 @@ def test_a_truncated_place_says_what_to_do(country, tmp_path, name):
         _ = Place.load(copy).tables
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "place.yaml",
+        "cells.parquet",
+        "tokens/poi.parquet",
+        "targets.parquet",
+        "mobility/indices.npy",
+    ],
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_damaged_place_is_made_anew(workspace, country, tmp_path, monkeypatch, name, missing):
+    data = tmp_path / "data"
+    folder = data / "places" / country.folder.name
+    shutil.copytree(country.folder, folder)
+    whole = (folder / name).read_bytes()
+    if missing:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+
+    class Begun(Exception):
+        pass
+
+    def begin(*args):
+        raise Begun
+
+    monkeypatch.setattr(pipeline, "fetch", begin)
+    with pytest.raises(Begun):
+        pipeline.tokenize(replace(workspace, data=data), workspace.spec("synthetic", cells=600))
+
+
 def test_what_cannot_be_is_refused(workspace, country):
     with pytest.raises(ManifestError, match=r"no place 'sintetic'.*Did you mean 'synthetic'"):
         workspace.spec("sintetic")

@@ -33,13 +33,13 @@ from mobclip import __version__, grid
 from mobclip.baselines import BASELINES, Features, available
 from mobclip.config import TrainConfig
 from mobclip.embeddings import Embeddings
-from mobclip.errors import ConfigError, ManifestError, RecordError
+from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
 from mobclip.place import MOBILITY, Place, Target, save_place
 from mobclip.probes import FOLDS, SEEDS, probe_all
 from mobclip.projection import Projection, pca_projection, umap_projection
 from mobclip.records import RasterRecords, Records, ZoneRecords
-from mobclip.storage import atomic_path, digest, read_footer, read_json, write_json
+from mobclip.storage import atomic_path, digest, read_footer, read_json, read_parquet, write_json
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +157,8 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
     key = digest({"format": FORMAT, "version": __version__, "spec": asdict(spec)})
     folder = workspace.folder(spec)
     if (folder / "place.yaml").is_file():
-        place = Place.load(folder)
-        if place.provenance.get("key") == key:
+        place = _whole_place(folder)
+        if place is not None and place.provenance.get("key") == key:
             return place
 
     from mobclip import modalities, sources
@@ -213,6 +213,20 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
         },
         context=_context(spec, area, paths),
     )
+
+
+def _whole_place(folder: Path) -> Place | None:
+    """The place in `folder`, or None where a file of it is missing or truncated."""
+    try:
+        place = Place.load(folder)
+        tables = [f"tokens/{name}" for name in place.modalities if name != MOBILITY]
+        for name in [*tables, "targets", "memberships"]:
+            read_parquet(folder / f"{name}.parquet", [])  # a truncated one has no footer
+        _ = place.graph
+    except ArtefactError as error:
+        log.warning("%s is damaged and made anew. %s", folder.name, error)
+        return None
+    return place
 
 
 def _provenance(spec: PlaceSpec, name: str, records: Records) -> dict[str, Any]:
