@@ -152,12 +152,17 @@ def propagated(features: Features) -> Fitted:
     )
 
 
-BASELINES: dict[str, Callable[[Features], Fitted]] = {
-    "coordinates": coordinates,
+ALONE: dict[str, Callable[[Features], Fitted]] = {
     "poi": modality("poi"),
     "imagery": modality("imagery"),
     "demographics": modality("demographics"),
     "mobility": modality(MOBILITY),
+}
+"""Modality name -> its evidence alone, for places that have the modality."""
+
+BASELINES: dict[str, Callable[[Features], Fitted]] = {
+    "coordinates": coordinates,
+    **ALONE,
     "pca": pca,
     "propagated": propagated,
 }
@@ -166,8 +171,7 @@ BASELINES: dict[str, Callable[[Features], Fitted]] = {
 
 def available(place: Place) -> list[str]:
     """Names of the baselines that this place has the evidence for."""
-    alone = {"poi", "imagery", "demographics", MOBILITY}
-    return [name for name in BASELINES if name not in alone or name in place.modalities]
+    return [name for name in BASELINES if name not in ALONE or name in place.modalities]
 
 
 def spatial_kernel(cells: np.ndarray) -> sparse.csr_array:

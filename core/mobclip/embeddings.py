@@ -56,6 +56,10 @@ class Embeddings:
         """Vectors of `cells`, in their order; `CellError` if one is unknown."""
         return self.vectors[self.rows(cells)]
 
+    def unit(self) -> Float32[np.ndarray, "cells dims"]:
+        """Vectors divided by their length; a zero vector stays zero."""
+        return unit_rows(self.vectors)
+
     def save(self, path: Path | str) -> None:
         """Write GeoParquet with footer metadata, after the GeoEmbedding conventions.
 
@@ -111,6 +115,12 @@ class Embeddings:
             },
             provenance=header["provenance"],
         )
+
+
+def unit_rows(vectors: Float32[np.ndarray, "n dims"]) -> Float32[np.ndarray, "n dims"]:
+    """Each row divided by its length; a zero row stays zero."""
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(norm > 0, norm, 1)).astype(np.float32)
 
 
 def _wkb_points(lonlat: np.ndarray) -> pa.Array:

@@ -275,10 +275,7 @@ def is_cell(cells: UInt64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
 
 def check_cells(cells: UInt64[np.ndarray, " n"]) -> None:
     """`CellError` unless `cells` are valid, sorted, unique and of one resolution."""
-    valid = is_cell(cells)
-    if not valid.all():
-        row = int(np.flatnonzero(~valid)[0])
-        raise CellError(f"{int(cells[row])} (row {row}) is not an H3 cell.")
+    _checked(cells)
     if len(cells):
         resolution_of(cells)
         if not (cells[1:] > cells[:-1]).all():

@@ -70,7 +70,7 @@ class Projection:
 
 def pca_projection(embeddings: Embeddings) -> Projection:
     """Three principal components of the unit vectors: instant, and linear."""
-    unit = _unit(embeddings)
+    unit = embeddings.unit()
     centred = unit - unit.mean(0)
     values, axes = np.linalg.eigh(centred.T @ centred)
     axes = axes[:, np.argsort(-values)[: min(3, len(values))]]
@@ -88,7 +88,7 @@ def umap_projection(embeddings: Embeddings, *, seed: int = 0) -> Projection:
     """
     import umap  # takes seconds, and compiles: only when a projection is wanted
 
-    unit = _unit(embeddings)
+    unit = embeddings.unit()
     neighbours = min(NEIGHBOURS, len(unit) - 1)
     settings = {"n_neighbors": neighbours, "min_dist": MIN_DIST, "metric": "euclidean"}
     # On unit vectors the Euclidean distance ranks as the cosine does, and is faster.
@@ -158,8 +158,3 @@ def _to_unit_cube(points: np.ndarray) -> Float32[np.ndarray, "cells dims"]:
     low, high = np.percentile(points, [1, 99], axis=0)
     width = np.where(high > low, high - low, 1)
     return ((points - low) / width).astype(np.float32)
-
-
-def _unit(embeddings: Embeddings) -> Float32[np.ndarray, "cells dims"]:
-    norm = np.linalg.norm(embeddings.vectors, axis=1, keepdims=True)
-    return (embeddings.vectors / np.where(norm > 0, norm, 1)).astype(np.float32)

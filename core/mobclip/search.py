@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt64
 
 from mobclip import grid
-from mobclip.embeddings import Embeddings
+from mobclip.embeddings import Embeddings, unit_rows
 from mobclip.errors import ConfigError
 from mobclip.textmap import TextMap
 
@@ -32,7 +32,7 @@ class SimilarityIndex:
 
     def __init__(self, embeddings: Embeddings) -> None:
         self.embeddings = embeddings
-        self._unit = _normalised(embeddings.vectors)
+        self._unit = embeddings.unit()
 
     def scores(self, vector: Float32[np.ndarray, " dims"]) -> Float32[np.ndarray, "cells"]:
         """Cosine of every cell to `vector`, in the order of the cells."""
@@ -42,7 +42,7 @@ class SimilarityIndex:
                 f"a query vector of {self.embeddings.name!r} has {self.embeddings.dims} numbers, "
                 f"not shape {vector.shape}."
             )
-        return self._unit @ _normalised(vector[None])[0]
+        return self._unit @ unit_rows(vector[None])[0]
 
     def like_vector(
         self,
@@ -129,8 +129,3 @@ class TextQuery:
     def available(self) -> bool:
         """Whether this run can be searched by text."""
         return (self.run / "text.safetensors").is_file() and self.featurizer.is_dir()
-
-
-def _normalised(vectors: np.ndarray) -> Float32[np.ndarray, "n dims"]:
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(norm > 0, norm, 1)).astype(np.float32)
