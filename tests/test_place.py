@@ -41,3 +41,22 @@ def test_untransformed_is_the_way_back() -> None:
     assert target.untransformed(np.array([-2.0]))[0] == 0
     plain = made(np.eye(3), -values)
     np.testing.assert_array_equal(plain.untransformed(plain.transformed), -values)
+
+
+def test_a_varied_place_has_other_evidence_and_another_key(toy_place):
+    kept = toy_place.cells[: len(toy_place.cells) // 2]
+    varied = toy_place.varied("half of it", cells=kept)
+    assert varied.provenance["key"] != toy_place.provenance["key"]
+    np.testing.assert_array_equal(varied.cells, kept)
+    assert varied.graph.matrix.shape == (len(kept), len(kept))
+    for name, table in varied.tables.items():
+        assert np.isin(table.cells, kept).all()
+        assert len(table.cells) == np.isin(toy_place.tables[name].cells, kept).sum()
+    for target in varied.targets.values():
+        assert target.weights.shape == (len(target.values), len(kept))
+        np.testing.assert_allclose(np.asarray(target.weights.sum(axis=1)).ravel(), 1)
+    assert set(varied.present) == set(toy_place.present)
+    alone = toy_place.varied("no mobility", modalities=["poi"])
+    assert alone.graph is None
+    assert set(alone.tables) == {"poi"}
+    assert alone.runs() == []  # runs of the whole place are not its own

@@ -1,7 +1,7 @@
 """Place: a tokenized place on disk - cells, tokens, mobility graph, targets - keyed by cell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from mobclip.errors import ArtefactError, ConfigError
 from mobclip.graph import MobilityGraph
 from mobclip.storage import (
     atomic_path,
+    digest,
     read_footer,
     read_json,
     read_parquet,
@@ -82,6 +83,28 @@ class Target:
             for start, stop in zip(weights.indptr[:-1], weights.indptr[1:], strict=True)
         ]
         return cells[np.asarray(heaviest, np.int64)]
+
+    def restrict(
+        self, cells: UInt64[np.ndarray, "cells"], kept: UInt64[np.ndarray, " kept"]
+    ) -> "Target":
+        """The target over fewer cells: units of which half or more is left, weights rescaled.
+
+        cells : the columns of the weights, sorted
+        kept : the new columns, sorted, all among `cells`
+        """
+        column, known = grid.locate(cells, kept)
+        if not known.all():
+            raise ArtefactError(f"target {self.name!r}: some of the kept cells are not its own.")
+        weights = sparse.csr_array(self.weights[:, column])
+        inside = np.asarray(weights.sum(axis=1)).ravel()
+        units = np.flatnonzero(inside >= 0.5)
+        scaled = sparse.diags_array(1 / inside[units]) @ weights[units]
+        return replace(
+            self,
+            unit_ids=self.unit_ids[units],
+            values=self.values[units],
+            weights=sparse.csr_array(scaled),
+        )
 
     def untransformed(self, predicted: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """Values on the scale of `transformed`, back in `unit`; a count is never below 0."""
@@ -171,6 +194,58 @@ class Place:
     def targets(self) -> dict[str, Target]:
         """Targets by name."""
         return load_targets(self.folder, self.cells)
+
+    def varied(
+        self,
+        variation: str,
+        *,
+        modalities: Sequence[str] | None = None,
+        cells: UInt64[np.ndarray, " kept"] | None = None,
+        tables: Mapping[str, CellTable] | None = None,
+        graph: MobilityGraph | None = None,
+    ) -> "Place":
+        """The same place with other evidence, in memory: for ablations and held-out flows.
+
+        variation : what is different, in words; it becomes part of the provenance and of its key,
+            so that runs of the variation are never taken for runs of the place
+        modalities : those that are kept
+        cells : those that are kept (sorted); targets keep the units that lie in them by half or
+            more
+        tables, graph : instead of the place's own
+        """
+        kept = tuple(one for one in self.modalities if modalities is None or one in modalities)
+        if not kept:
+            raise ConfigError(
+                f"{self.name} has no modality left: choose among {', '.join(self.modalities)}."
+            )
+        chosen = self.cells if cells is None else cells
+        place = replace(
+            self,
+            cells=chosen,
+            modalities=kept,
+            provenance={
+                **self.provenance,
+                "key": digest({"key": self.provenance.get("key"), "variation": variation}),
+                "variation": variation,
+            },
+        )
+        # What is read lazily from disk elsewhere is set here.
+        flows = graph or self.graph
+        if flows is not None and cells is not None:
+            flows = flows.restrict(chosen)
+        place.__dict__["graph"] = flows if MOBILITY in kept else None
+        given = tables or self.tables
+        place.__dict__["tables"] = {
+            name: given[name].restrict(chosen) for name in kept if name != MOBILITY
+        }
+        place.__dict__["targets"] = (
+            self.targets
+            if cells is None
+            else {
+                name: target.restrict(self.cells, chosen) for name, target in self.targets.items()
+            }
+        )
+        return place
 
     def runs(self) -> list[str]:
         """Names of the runs that have embeddings of this very version of the place."""

@@ -1,14 +1,39 @@
 """Folds: random, and spatial blocks of H3 parents. Used by training and probes alike."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
 from mobclip import grid
 from mobclip.errors import ConfigError
 
-Protocol = Literal["random", "blocks"]
+Protocol = Literal["random", "blocks", "regions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """A partition of units, and who may learn when a fold is held out."""
+
+    of_unit: Int64[np.ndarray, " n"]  # fold of each unit, 0 ... count - 1
+    near: Bool[np.ndarray, "n count"] | None = None  # too near to a fold to be learned from
+
+    @property
+    def count(self) -> int:
+        """Number of folds."""
+        return int(self.of_unit.max()) + 1
+
+    def test(self, fold: int) -> Bool[np.ndarray, " n"]:
+        """Units of one fold."""
+        return self.of_unit == fold
+
+    def training(self, *held_out: int) -> Bool[np.ndarray, " n"]:
+        """Units that may be learned from while all of `held_out` are held out."""
+        may = ~np.isin(self.of_unit, held_out)
+        if self.near is not None:
+            may &= ~self.near[:, list(held_out)].any(axis=1)
+        return may
 
 
 def random_folds(n: int, *, folds: int, rng: np.random.Generator) -> Int64[np.ndarray, " n"]:

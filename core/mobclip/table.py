@@ -1,6 +1,6 @@
 """CellTable: the tokens of one modality, keyed by cell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,11 @@ class CellTable:
         if len(self.cells) == 0:
             return np.zeros((len(cells), len(self.columns)), np.float32), present
         return np.where(present[:, None], self.values[row], np.float32(0)), present
+
+    def restrict(self, cells: UInt64[np.ndarray, " kept"]) -> "CellTable":
+        """The tokens of `cells` (sorted, unique) alone; those without one stay without."""
+        kept = grid.locate(cells, self.cells)[1]
+        return replace(self, cells=self.cells[kept], values=self.values[kept])
 
     def column(self, name: str) -> Float[np.ndarray, "cells"]:
         """Values of one named column."""

@@ -1,0 +1,1 @@
+"""What a reviewer asks of embeddings, as pure functions: data in, tables out."""

@@ -1,0 +1,1 @@
+"""Studies of a place, file to file: evaluation, ablations, scaling laws, transfer."""
