@@ -1,12 +1,18 @@
-"""Targets on cells: against a naive loop."""
+"""Targets: kinds, cells and files, against naive loops."""
+
+from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy import sparse
 
-from mobclip.place import Target
+from mobclip.errors import ArtefactError, ConfigError
+from mobclip.place import Target, load_targets, save_targets
 
 
-def made(weights: np.ndarray, values: np.ndarray, transform: str = "none") -> Target:
+def made(
+    weights: np.ndarray, values: np.ndarray, transform: str = "none", **fields: object
+) -> Target:
     return Target(
         name="t",
         title="T",
@@ -16,7 +22,119 @@ def made(weights: np.ndarray, values: np.ndarray, transform: str = "none") -> Ta
         values=values,
         weights=sparse.csr_array(weights),
         transform=transform,
+        **fields,
     )
+
+
+SHARES = np.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.1, 0.9, 0.0]])
+
+
+def one_of_each_kind() -> dict[str, Target]:
+    eye = np.eye(3)
+    letters = ("a", "b", "c")
+    return {
+        "number": made(eye, np.array([0.0, 1.0, 9.0]), "log1p", ceiling=0.8),
+        "binary": made(eye, np.array([0.0, 1.0, 1.0]), kind="binary"),
+        "class": made(eye, np.array([2.0, 0.0, 2.0]), kind="class", classes=letters),
+        "composition": made(eye, SHARES, kind="composition", classes=letters),
+    }
+
+
+def test_what_a_probe_learns() -> None:
+    actual = {name: target.actual for name, target in one_of_each_kind().items()}
+    np.testing.assert_allclose(actual["number"], np.log([[1.0], [2.0], [10.0]]))
+    assert actual["binary"].tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert actual["class"].tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(actual["composition"], SHARES)
+    assert {one.dtype for one in actual.values()} == {np.dtype(np.float64)}
+    with pytest.raises(ConfigError, match=r"'class', which has no scale.*use `actual`"):
+        _ = one_of_each_kind()["class"].transformed
+
+
+@pytest.mark.parametrize(
+    ("values", "fields", "message"),
+    [
+        ([0, 1, 0.5], {"kind": "binary"}, r"unit z2 has the value 0.5 .* has 0 or 1 \(1 units"),
+        ([0, 1, 2], {"kind": "class", "classes": ("a", "b")}, "unit z2 .* number from 0 to 1"),
+        ([0, 1, -1], {"kind": "class", "classes": ("a", "b")}, "unit z2 has the value -1"),
+        ([0, 1, 0.5], {"kind": "class", "classes": ("a", "b")}, "unit z2 has the value 0.5"),
+        ([0, 1, 0], {"kind": "class"}, "has two classes or more, not"),
+        ([0, 0, 0], {"kind": "class", "classes": ("a",)}, "has two classes or more, not"),
+        ([0, 1, 0], {"kind": "class", "classes": ("a", "a")}, "its classes repeat"),
+        ([0, 1, 0], {"classes": ("a", "b")}, "has no classes, not"),
+        ([0, 1, 0], {"kind": "binary", "transform": "log1p"}, "belong to the kind 'number'"),
+        ([0, 1, 0], {"kind": "binary", "ceiling": 0.5}, "belong to the kind 'number'"),
+        ([0, 1, -2], {"transform": "log1p"}, "log1p is not for it"),
+        ([0, 1, np.nan], {}, "not finite"),
+        ([0, 1, 0], {"ceiling": 1.5}, "the ceiling 1.5 is a largest R²"),
+        ([0, 1, 0], {"ceiling": 0.0}, "the ceiling 0.0 is a largest R²"),
+        (SHARES, {}, r"have the shape \(3,\), not \(3, 3\)"),
+        (SHARES[:, 0], {"kind": "composition", "classes": ("a", "b")}, r"have the shape \(3, 2"),
+        (SHARES * [1, 1, 2], {"kind": "composition", "classes": tuple("abc")}, "sum to 1"),
+        (
+            SHARES + 0.2 * np.array([[0, 0, 0], [1, -1, 0], [0, 0, 0]]),
+            {"kind": "composition", "classes": tuple("abc")},
+            "unit z1 has the value .* shares of 0 or more",
+        ),
+    ],
+)
+def test_values_that_the_kind_does_not_allow(values, fields, message) -> None:
+    with pytest.raises((ArtefactError, ConfigError), match=message):
+        made(np.eye(3), np.asarray(values, np.float64), **fields)
+
+
+def test_targets_of_every_kind_come_back_from_disk(tmp_path: Path, toy_place) -> None:
+    cells = toy_place.cells
+    rng = np.random.default_rng(0)
+    weights = rng.random((3, len(cells)))
+    weights /= weights.sum(axis=1, keepdims=True)
+    written = {
+        name: made(
+            weights,
+            one.values,
+            one.transform,
+            kind=one.kind,
+            classes=one.classes,
+            ceiling=one.ceiling,
+            note=name,
+        )
+        for name, one in one_of_each_kind().items()
+    }
+    save_targets(tmp_path, cells, written)
+    read = load_targets(tmp_path, cells)
+    assert list(read) == list(written)
+    for name, one in read.items():
+        for field in ("title", "unit", "level", "kind", "classes", "transform", "ceiling", "note"):
+            assert getattr(one, field) == getattr(written[name], field)
+        assert one.unit_ids.tolist() == ["z0", "z1", "z2"]
+        np.testing.assert_array_equal(one.values, written[name].values)
+        np.testing.assert_array_equal(one.weights.toarray(), weights)
+    save_targets(tmp_path, cells, {})
+    assert load_targets(tmp_path, cells) == {}
+
+
+def test_restriction_keeps_units_of_which_half_is_left() -> None:
+    cells = np.arange(4, dtype=np.uint64)
+    weights = np.array([[0.5, 0.5, 0, 0], [0, 0.2, 0.3, 0.5], [0, 0, 0.4, 0.6]])
+    target = made(weights, SHARES, kind="composition", classes=("a", "b", "c"))
+    left = target.restrict(cells, cells[1:3])
+    assert left.unit_ids.tolist() == ["z0", "z1"]
+    np.testing.assert_array_equal(left.values, SHARES[:2])
+    np.testing.assert_allclose(left.weights.toarray(), [[1, 0], [0.4, 0.6]])
+    assert (left.kind, left.classes) == ("composition", ("a", "b", "c"))
+    with pytest.raises(ArtefactError, match="not its own"):
+        target.restrict(cells, np.array([9], np.uint64))
+
+
+def test_a_composition_shows_its_largest_part() -> None:
+    kinds = one_of_each_kind()
+    assert kinds["composition"].on_cells().tolist() == [2, 0, 1]
+    given = np.array([0.1, 0.2, 0.3])
+    np.testing.assert_array_equal(kinds["composition"].on_cells(given), given)
+    # Predicted probabilities show the class that they favour.
+    assert kinds["binary"].on_cells(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])).tolist() == [
+        *(0, 1, 0)
+    ]
 
 
 def test_a_cell_shows_the_unit_that_it_weighs_most_in() -> None:

@@ -28,6 +28,7 @@ from mobclip.storage import (
 from mobclip.table import CellTable
 
 Transform = Literal["none", "log1p"]
+TargetKind = Literal["number", "binary", "class", "composition"]
 MOBILITY = "mobility"  # the modality that is a graph, not a table
 
 
@@ -42,16 +43,30 @@ class Saveable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A quantity to be predicted from embeddings, at cells or at zones made of cells."""
+    """What is to be predicted from embeddings, at cells, points, or zones made of cells.
+
+    ===========  =========================================================  ====================
+    kind         values                                                     actual
+    ===========  =========================================================  ====================
+    number       (units,) finite, untransformed, in `unit`                  (units, 1) transformed
+    binary       (units,) 0 or 1                                            (units, 2): not, is
+    class        (units,) index into `classes`                              (units, classes) 0 or 1
+    composition  (units, classes) shares of a whole, >= 0, each row sums    the same
+                 to 1
+    ===========  =========================================================  ====================
+    """
 
     name: str
     title: str
     unit: str
-    level: str  # "cell", or the name of the zone source
-    unit_ids: np.ndarray  # (units,) str: cell or zone ids
-    values: Float64[np.ndarray, "units"]  # finite, untransformed, in `unit`
+    level: str  # "cell", "point", or the name of the zone source
+    unit_ids: np.ndarray  # (units,) str: ids of cells or zones, row numbers of points
+    values: Float64[np.ndarray, "units *classes"]  # by kind, above
     weights: sparse.csr_array  # (units, cells of the place); each row sums to 1
-    transform: Transform = "none"  # declared in the manifest, never chosen on a test fold
+    kind: TargetKind = "number"
+    classes: tuple[str, ...] = ()  # names of the classes, or of the parts of a composition
+    transform: Transform = "none"  # of a number; declared in the manifest, never tuned
+    ceiling: float | None = None  # of a number: largest R² that its noise allows, where known
     note: str = ""  # what a reader must know, e.g. that the source is weak
 
     def __post_init__(self) -> None:
@@ -63,13 +78,73 @@ class Target:
             )
         if not np.isfinite(self.values).all():
             raise ArtefactError(f"target {self.name!r} has values that are not finite.")
+        named = self.kind in ("class", "composition")
+        if named != bool(self.classes) or (named and len(self.classes) < 2):
+            raise ConfigError(
+                f"target {self.name!r}: the kind {self.kind!r} has "
+                f"{'two classes or more' if named else 'no classes'}, not {list(self.classes)}."
+            )
+        if len(set(self.classes)) < len(self.classes):
+            raise ConfigError(f"target {self.name!r}: its classes repeat: {list(self.classes)}.")
+        shape = (units, len(self.classes)) if self.kind == "composition" else (units,)
+        if self.values.shape != shape:
+            raise ArtefactError(
+                f"target {self.name!r}: values of the kind {self.kind!r} have the shape {shape}, "
+                f"not {self.values.shape}."
+            )
+        self._check_values()
+        if self.kind != "number" and (self.transform != "none" or self.ceiling is not None):
+            raise ConfigError(
+                f"target {self.name!r}: a transform and a ceiling belong to the kind 'number', "
+                f"not to {self.kind!r}: leave them out."
+            )
         if self.transform == "log1p" and (self.values < 0).any():
             raise ConfigError(f"target {self.name!r} has negative values: log1p is not for it.")
+        if self.ceiling is not None and not 0 < self.ceiling <= 1:
+            raise ConfigError(
+                f"target {self.name!r}: the ceiling {self.ceiling} is a largest R²: above 0, at "
+                "most 1."
+            )
+
+    def _check_values(self) -> None:
+        """What the kind demands of the values."""
+        if self.kind == "binary":
+            bad, allowed = ~np.isin(self.values, (0.0, 1.0)), "0 or 1"
+        elif self.kind == "class":
+            bad = ~np.isin(self.values, np.arange(len(self.classes)))
+            allowed = f"a whole number from 0 to {len(self.classes) - 1}, the index of its class"
+        elif self.kind == "composition":
+            bad = (self.values < 0).any(axis=1) | (np.abs(self.values.sum(axis=1) - 1) > 1e-6)
+            allowed = "shares of 0 or more that sum to 1"
+        else:
+            return
+        if bad.any():
+            unit = int(np.flatnonzero(bad)[0])
+            raise ArtefactError(
+                f"target {self.name!r}: unit {self.unit_ids[unit]} has the value "
+                f"{self.values[unit].tolist()} where the kind {self.kind!r} has {allowed} "
+                f"({bad.sum()} units)."
+            )
 
     @property
     def transformed(self) -> Float64[np.ndarray, "units"]:
-        """Values on the scale on which they are predicted and scored."""
+        """Values of a number on the scale on which they are predicted and scored."""
+        if self.kind != "number":
+            raise ConfigError(
+                f"target {self.name!r} is of the kind {self.kind!r}, which has no scale to be "
+                "transformed: use `actual`."
+            )
         return np.log1p(self.values) if self.transform == "log1p" else self.values
+
+    @property
+    def actual(self) -> Float64[np.ndarray, "units outputs"]:
+        """What a probe learns: the transformed number, or the probability of each class."""
+        if self.kind == "number":
+            return np.asarray(self.transformed)[:, None]
+        if self.kind == "composition":
+            return self.values
+        classes = 2 if self.kind == "binary" else len(self.classes)
+        return np.eye(classes)[self.values.astype(np.int64)]
 
     def units_of(self, per_cell: np.ndarray) -> np.ndarray:
         """Weighted mean over the cells of each unit of a (cells, ...) array."""
@@ -111,19 +186,23 @@ class Target:
         return np.maximum(np.expm1(predicted), 0) if self.transform == "log1p" else predicted
 
     def on_cells(
-        self, values: Float64[np.ndarray, "units"] | None = None
+        self, values: Float64[np.ndarray, "units *outputs"] | None = None
     ) -> Float64[np.ndarray, "cells"]:
         """Value of each cell for a map, NaN without; a zone's value stands in each of its cells.
 
-        A cell shared by several zones shows the one that it weighs most in.
+        A cell shared by several zones shows the one that it weighs most in. A composition, and
+        any `values` with a column per class, shows the index of its largest part.
 
-        values : others to be shown, one for each unit, e.g. predictions; default: the measured
+        values : others to be shown, one (or one row) for each unit, e.g. predictions; default:
+            the measured
         """
         weights = self.weights.tocoo()
         # The heaviest unit of each cell comes last, the first of equals, and the last one stays.
         order = np.lexsort((-weights.row, weights.data, weights.col))
         shown = np.full(weights.shape[1], np.nan)
         units = self.values if values is None else values
+        if units.ndim == 2:
+            units = units.argmax(axis=1)
         shown[weights.col[order]] = units[weights.row[order]]
         return shown
 
@@ -313,19 +392,24 @@ def save_place(
 def save_targets(
     folder: Path, cells: UInt64[np.ndarray, "cells"], targets: Mapping[str, Target]
 ) -> None:
-    """Write targets.parquet (target, unit_id, value) and memberships.parquet (unit -> cells)."""
+    """Write targets.json, targets.parquet and memberships.parquet (unit -> cells).
+
+    targets.parquet has the columns target, unit_id, part and value: one row for each unit, but for
+    a composition, which has one row for each unit and class, whose name is `part`.
+    """
     header = {}
     values, members = [], []
     for name, target in targets.items():
-        header[name] = {
-            key: getattr(target, key) for key in ("title", "unit", "level", "transform", "note")
-        }
+        header[name] = {key: getattr(target, key) for key in _HEADER}
+        parts = target.classes if target.kind == "composition" else ("",)
+        units = len(target.unit_ids)
         values.append(
             pa.table(
                 {
-                    "target": pa.repeat(name, len(target.values)),
-                    "unit_id": pa.array(target.unit_ids, pa.string()),
-                    "value": target.values,
+                    "target": pa.repeat(name, units * len(parts)),
+                    "unit_id": pa.array(np.repeat(target.unit_ids, len(parts)), pa.string()),
+                    "part": pa.array(list(parts) * units, pa.string()),
+                    "value": target.values.ravel(),
                 }
             )
         )
@@ -345,7 +429,15 @@ def save_targets(
     write_parquet(folder / "memberships.parquet", _stacked(members, _MEMBERS))
 
 
-_VALUES = pa.schema([("target", pa.string()), ("unit_id", pa.string()), ("value", pa.float64())])
+_HEADER = ("title", "unit", "level", "kind", "classes", "transform", "ceiling", "note")
+_VALUES = pa.schema(
+    [
+        ("target", pa.string()),
+        ("unit_id", pa.string()),
+        ("part", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
 _MEMBERS = pa.schema(
     [
         ("target", pa.string()),
@@ -367,7 +459,8 @@ def load_targets(folder: Path, cells: UInt64[np.ndarray, "cells"]) -> dict[str, 
     members = read_parquet(folder / "memberships.parquet")
     targets = {}
     for name, fields in header.items():
-        value = values.filter(pc.equal(values["target"], name))
+        fields["classes"] = tuple(fields.get("classes", ()))
+        rows = values.filter(pc.equal(values["target"], name))
         member = members.filter(pc.equal(members["target"], name))
         column, known = grid.locate(cells, member["cell"].to_numpy())
         if not known.all():
@@ -375,14 +468,17 @@ def load_targets(folder: Path, cells: UInt64[np.ndarray, "cells"]) -> dict[str, 
                 f"{folder / 'memberships.parquet'} names cells that the place does not have. "
                 "Run `mobclip tokenize` again."
             )
+        composition = fields.get("kind") == "composition"
+        parts = len(fields["classes"]) if composition else 1
+        numbers = rows["value"].to_numpy()
         weights = sparse.csr_array(
             (member["weight"].to_numpy(), (member["unit"].to_numpy(), column)),
-            shape=(value.num_rows, len(cells)),
+            shape=(len(numbers) // parts, len(cells)),
         )
         targets[name] = Target(
             name=name,
-            unit_ids=value["unit_id"].to_numpy().astype(object),
-            values=value["value"].to_numpy(),
+            unit_ids=rows["unit_id"].to_numpy()[::parts].astype(object),
+            values=numbers.reshape(-1, parts) if composition else numbers,
             weights=weights,
             **fields,
         )

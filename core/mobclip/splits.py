@@ -1,15 +1,23 @@
-"""Folds: random, and spatial blocks of H3 parents. Used by training and probes alike."""
+"""Folds: random, spatial blocks of H3 parents, whole regions. Used by training and probes alike.
 
+The three protocols, from the easiest to the hardest: a `random` test unit has its neighbours in
+training; one of `blocks` has them only at the rim of its block; one of `regions` is far from all.
+The difference between them is what the map gives away about its own gaps.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt64
+from jaxtyping import Bool, Float64, Int64, UInt64
+from scipy.spatial import KDTree
 
 from mobclip import grid
 from mobclip.errors import ConfigError
 
 Protocol = Literal["random", "blocks", "regions"]
+EARTH_KM = 6371.0088  # mean radius, as in `grid.distances_km`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,9 @@ class Folds:
         if self.near is not None:
             may &= ~self.near[:, list(held_out)].any(axis=1)
         return may
+
+
+# ---- partitions --------------------------------------------------------------------------------
 
 
 def random_folds(n: int, *, folds: int, rng: np.random.Generator) -> Int64[np.ndarray, " n"]:
@@ -92,6 +103,205 @@ def block_of(cells: UInt64[np.ndarray, " n"], *, folds: int) -> UInt64[np.ndarra
         if len(np.unique(blocks)) <= 20 * folds:
             return blocks
     return grid.parents(cells, 0)
+
+
+def region_folds(
+    cells: UInt64[np.ndarray, " n"], *, folds: int, rng: np.random.Generator
+) -> Int64[np.ndarray, " n"]:
+    """Fold number of each unit such that a fold is one compact region: leave-region-out.
+
+    Regions are the k-means clusters of the units' positions on the sphere (Lloyd 1982, started by
+    k-means++, Arthur and Vassilvitskii 2007): each unit belongs to the nearest of `folds` centres.
+    They differ in size, as regions do.
+
+    Parameters
+    ----------
+    cells : the cell that locates each unit; may repeat
+    """
+    _check(folds, len(cells))
+    distinct, which, units = np.unique(cells, return_inverse=True, return_counts=True)
+    if len(distinct) < folds:
+        raise ConfigError(
+            f"units at {len(distinct)} different cells cannot make {folds} regions: ask for at "
+            f"most {len(distinct)} folds, or use random folds."
+        )
+    points = _on_sphere(distinct)
+    centres = _seeds(points, units, folds, rng)
+    region = np.full(len(points), -1)
+    for _ in range(300):  # far more than it takes
+        before, region = region, _distances2(points, centres).argmin(axis=1)
+        size = np.bincount(region, units, minlength=folds)
+        for empty in np.flatnonzero(size == 0):
+            # A centre that lost all its points starts again at the point worst served.
+            away = ((points - centres[region]) ** 2).sum(axis=1)
+            away[np.bincount(region, minlength=folds)[region] == 1] = -1
+            region[away.argmax()] = empty
+        if np.array_equal(region, before):
+            break
+        size = np.bincount(region, units, minlength=folds)
+        sums = [np.bincount(region, units * axis, minlength=folds) for axis in points.T]
+        centres = np.column_stack(sums) / size[:, None]
+    return region[which]
+
+
+def _seeds(
+    points: Float64[np.ndarray, "m 3"],
+    units: Int64[np.ndarray, " m"],
+    count: int,
+    rng: np.random.Generator,
+) -> Float64[np.ndarray, "count 3"]:
+    """Points to start from, each drawn by the squared distance to those drawn before it."""
+    chosen = [int(rng.choice(len(points), p=units / units.sum()))]
+    nearest = np.full(len(points), np.inf)
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+        chance = nearest * units
+        chosen.append(int(rng.choice(len(points), p=chance / chance.sum())))
+    return points[chosen]
+
+
+def _distances2(
+    points: Float64[np.ndarray, "m 3"], centres: Float64[np.ndarray, "k 3"]
+) -> Float64[np.ndarray, "m k"]:
+    """Squared distances; differences first, since cells are metres apart on a unit sphere."""
+    return np.column_stack([((points - centre) ** 2).sum(axis=1) for centre in centres])
+
+
+# ---- buffers -----------------------------------------------------------------------------------
+
+
+def buffered(
+    cells: UInt64[np.ndarray, " n"], of_unit: Int64[np.ndarray, " n"], *, km: float
+) -> Folds:
+    """Folds around each of which a buffer is kept free: nobody in it learns for the fold.
+
+    A unit is `near` to a fold that is not its own when the centre of its cell is at most `km`
+    (great circle) from that of any unit of the fold.
+
+    Parameters
+    ----------
+    cells : the cell that locates each unit; may repeat
+    of_unit : the partition, of any of the functions above
+    km : width of the buffer, above 0
+
+    Raises
+    ------
+    ConfigError : nothing is left to learn from for some fold
+    """
+    if not (np.isfinite(km) and km > 0):
+        raise ConfigError(f"a buffer of {km} km: choose a finite width above 0, or no buffer.")
+    count = int(of_unit.max()) + 1
+    # The straight line through the earth; a whisker longer, so that `at most` survives rounding.
+    chord = 2 * np.sin(min(km / (2 * EARTH_KM), np.pi / 2)) * (1 + 1e-9)
+    distinct, which = np.unique(cells, return_inverse=True)
+    points = _on_sphere(distinct)
+    near = np.zeros((len(cells), count), bool)
+    for fold in range(count):
+        members = np.zeros(len(distinct), bool)
+        members[which[of_unit == fold]] = True
+        away, _ = KDTree(points[members]).query(points, distance_upper_bound=chord)
+        near[:, fold] = np.isfinite(away)[which] & (of_unit != fold)
+    folds = Folds(of_unit=of_unit, near=near)
+    for fold in range(count):
+        if not folds.training(fold).any():
+            raise ConfigError(
+                f"a buffer of {km} km leaves no unit to learn from when fold {fold} is held out: "
+                "choose a narrower one."
+            )
+    return folds
+
+
+def _on_sphere(cells: UInt64[np.ndarray, " m"]) -> Float64[np.ndarray, "m 3"]:
+    """Centres of cells on the unit sphere, which has no date line and no poles."""
+    lon, lat = np.radians(grid.centers(cells)).T
+    return np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+
+
+# ---- scikit-learn ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomKFold:
+    """`random_folds` as a scikit-learn splitter (`cross_validate(..., cv=RandomKFold())`)."""
+
+    folds: int = 5
+    seed: int = 0
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Rows to learn from and rows to be tested on, fold by fold; `groups` is not used."""
+        rng = np.random.default_rng(self.seed)
+        yield from _rows(Folds(of_unit=random_folds(_length(X), folds=self.folds, rng=rng)))
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Number of folds."""
+        return self.folds
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockKFold:
+    """`block_folds` as a scikit-learn splitter; `groups` is the uint64 H3 cell of each row."""
+
+    folds: int = 5
+    buffer_km: float = 0.0  # rows this near to the tested ones do not learn; 0: none is left out
+    seed: int = 0
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Rows to learn from and rows to be tested on, fold by fold."""
+        cells = _cells_of(groups, X)
+        rng = np.random.default_rng(self.seed)
+        of_unit = block_folds(cells, folds=self.folds, rng=rng)
+        yield from _rows(_with_buffer(cells, of_unit, self.buffer_km))
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Number of folds."""
+        return self.folds
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionKFold:
+    """`region_folds` as a scikit-learn splitter; `groups` is the uint64 H3 cell of each row."""
+
+    folds: int = 5
+    buffer_km: float = 0.0  # rows this near to the tested ones do not learn; 0: none is left out
+    seed: int = 0
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Rows to learn from and rows to be tested on, fold by fold."""
+        cells = _cells_of(groups, X)
+        rng = np.random.default_rng(self.seed)
+        of_unit = region_folds(cells, folds=self.folds, rng=rng)
+        yield from _rows(_with_buffer(cells, of_unit, self.buffer_km))
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Number of folds."""
+        return self.folds
+
+
+def _with_buffer(cells: np.ndarray, of_unit: np.ndarray, km: float) -> Folds:
+    return Folds(of_unit=of_unit) if km == 0 else buffered(cells, of_unit, km=km)
+
+
+def _rows(folds: Folds) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for fold in range(folds.count):
+        yield np.flatnonzero(folds.training(fold)), np.flatnonzero(folds.test(fold))
+
+
+def _length(X: Any) -> int:
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def _cells_of(groups: Any, X: Any) -> UInt64[np.ndarray, " n"]:
+    if groups is None:
+        raise ConfigError(
+            "spatial folds need the cell of each row: pass groups=cells (uint64 H3 cells)."
+        )
+    cells = np.asarray(groups)
+    if cells.dtype != np.uint64 or cells.shape != (_length(X),):
+        raise ConfigError(
+            f"groups are {cells.dtype} of the shape {cells.shape} where one uint64 H3 cell for "
+            f"each of {_length(X)} rows is needed. mobclip.grid.from_strings makes cells of names."
+        )
+    return cells
 
 
 def _check(folds: int, n: int) -> None:
