@@ -14,31 +14,37 @@ from mobclip.spectral import flow_vectors, line_vectors, truncated_svd
 
 def test_every_row_fits_and_repeats_itself(toy_place):
     assert available(toy_place) == [
+        "random",
         "coordinates",
+        "neighbours",
+        "poi-counts",
         "poi",
         "demographics",
         "mobility",
+        "line",
+        "lightgcn",
+        "poi-clusters",
         "pca",
         "propagated",
     ]
     for name in available(toy_place):
-        a, b = (BASELINES[name](Features(toy_place)).embeddings for _ in range(2))
+        a, b = (BASELINES[name].fit(Features(toy_place)).embeddings for _ in range(2))
         np.testing.assert_array_equal(a.vectors, b.vectors)
         assert a.dims <= 128
 
 
 def test_rows_of_one_modality_see_only_it(toy_place):
-    poi = BASELINES["poi"](Features(toy_place)).embeddings
+    poi = BASELINES["poi"].fit(Features(toy_place)).embeddings
     without = replace(toy_place, modalities=("poi",))
     np.testing.assert_array_equal(
-        BASELINES["poi"](Features(without)).embeddings.vectors, poi.vectors
+        BASELINES["poi"].fit(Features(without)).embeddings.vectors, poi.vectors
     )
     with pytest.raises(ConfigError, match="has no imagery"):
-        BASELINES["imagery"](Features(toy_place))
+        BASELINES["imagery"].fit(Features(toy_place))
 
 
 def test_a_cell_without_the_modality_stands_at_the_mean(toy_place):
-    made = BASELINES["poi"](Features(toy_place)).embeddings
+    made = BASELINES["poi"].fit(Features(toy_place)).embeddings
     absent = ~toy_place.present["poi"]
     assert absent.any()
     np.testing.assert_array_equal(made.vectors[absent], 0)
@@ -48,7 +54,7 @@ def test_pca_keeps_distances_when_nothing_is_cut(toy_place):
     # 3 + 4 columns and the flows are fewer than 128 dims only without the flows.
     small = replace(toy_place, modalities=("poi", "demographics"))
     features = Features(small).together.values
-    made = BASELINES["pca"](Features(small)).embeddings.vectors
+    made = BASELINES["pca"].fit(Features(small)).embeddings.vectors
     before = np.linalg.norm(features[:20, None] - features[None, :20], axis=-1)
     after = np.linalg.norm(made[:20, None] - made[None, :20], axis=-1)
     np.testing.assert_allclose(after, before, atol=1e-4)
@@ -57,7 +63,9 @@ def test_pca_keeps_distances_when_nothing_is_cut(toy_place):
 def test_evidence_beats_coordinates(toy_place):
     target = toy_place.targets["kind"]
     scores = {
-        name: probe(BASELINES[name](Features(toy_place)).embeddings, target).scores["blocks"].mean
+        name: probe(BASELINES[name].fit(Features(toy_place)).embeddings, target)
+        .scores["blocks"]
+        .mean
         for name in ("coordinates", "poi", "pca", "propagated")
     }
     assert scores["coordinates"] < 0.1 < scores["poi"]
@@ -66,7 +74,7 @@ def test_evidence_beats_coordinates(toy_place):
 
 def test_a_text_lands_on_its_kind_of_place(toy_place):
     for name in ("poi", "pca", "propagated"):
-        fitted = BASELINES[name](Features(toy_place))
+        fitted = BASELINES[name].fit(Features(toy_place))
         a, b = fitted.text_map(np.eye(2, dtype=np.float32))
         vectors = fitted.embeddings.vectors
         leaning = (vectors @ a - vectors @ b)[toy_place.present["poi"]]

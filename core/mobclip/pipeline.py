@@ -355,7 +355,7 @@ def embed(
     else:
         workspace.on_step(f"fitting {run}", 0, 0)
         with threadpool_limits(1, "blas"):  # eigenproblems: see probes
-            fitted = BASELINES[recipe](features or Features(place, seed=seed))
+            fitted = BASELINES[recipe].fit(features or Features(place, seed=seed))
         made = replace(fitted.embeddings, name=run)
         if fitted.text_map is not None:
             fitted.text_map.save(folder / "text.safetensors")

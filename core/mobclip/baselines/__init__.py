@@ -1,0 +1,110 @@
+"""Training-free embeddings: the ladder that a trained model has to climb.
+
+Each takes a place and gives one vector per cell by linear algebra alone, in seconds. A trained
+model that does not beat them on spatial blocks has earned nothing.
+
+===============  ============================================================================
+`features`       the evidence of a place as comparable columns, and what may be left out of it
+`baseline`       a row of the ladder, and what it gives
+`chance`         random
+`position`       coordinates, neighbours
+`evidence`       one modality alone, poi-counts, pca
+`nodes`          line, lightgcn
+`clusters`       poi-clusters
+`propagation`    propagated
+===============  ============================================================================
+"""
+
+from mobclip.baselines.baseline import Baseline, Fitted
+from mobclip.baselines.chance import random
+from mobclip.baselines.clusters import poi_clusters
+from mobclip.baselines.evidence import modality, pca, poi_counts
+from mobclip.baselines.features import DIMS, Features
+from mobclip.baselines.nodes import lightgcn, line
+from mobclip.baselines.position import coordinates, neighbours
+from mobclip.baselines.propagation import propagated, spatial_kernel
+from mobclip.place import MOBILITY, Place
+
+__all__ = [
+    "BASELINES",
+    "DIMS",
+    "Baseline",
+    "Features",
+    "Fitted",
+    "available",
+    "spatial_kernel",
+]
+
+BASELINES: dict[str, Baseline] = {
+    "random": Baseline(
+        fit=random,
+        about="random numbers: what a probe finds by chance",
+    ),
+    "coordinates": Baseline(
+        fit=coordinates,
+        about="longitude and latitude only: what position alone explains",
+    ),
+    "neighbours": Baseline(
+        fit=neighbours,
+        about="the mean of the nearest places that were measured: no evidence of the cell itself",
+        probe="neighbours",
+    ),
+    "poi-counts": Baseline(
+        fit=poi_counts,
+        about="how many points of interest of each category",
+        needs="poi",
+    ),
+    "poi": Baseline(
+        fit=modality("poi"),
+        about="points of interest alone: their words, categories and number",
+        needs="poi",
+    ),
+    "imagery": Baseline(
+        fit=modality("imagery"),
+        about="imagery alone",
+        needs="imagery",
+    ),
+    "demographics": Baseline(
+        fit=modality("demographics"),
+        about="the census alone: who lives there",
+        needs="demographics",
+    ),
+    "mobility": Baseline(
+        fit=modality(MOBILITY),
+        about="flows alone: who is connected to whom, and how strongly",
+        needs=MOBILITY,
+    ),
+    "line": Baseline(
+        fit=line,
+        about="flows alone, as a graph embedding (LINE): connections without their size",
+        needs=MOBILITY,
+    ),
+    "lightgcn": Baseline(
+        fit=lightgcn,
+        about="the graph embedding averaged over partners: MobCLIP before any training",
+        needs=MOBILITY,
+    ),
+    "poi-clusters": Baseline(
+        fit=poi_clusters,
+        about="how much the surroundings are like each of 127 typical mixes of points of interest",
+        needs="poi",
+    ),
+    "pca": Baseline(
+        fit=pca,
+        about="all evidence side by side, cut to its main directions (PCA)",
+    ),
+    "propagated": Baseline(
+        fit=propagated,
+        about="all evidence, smoothed over neighbours and flows, then PCA",
+    ),
+}
+"""Name -> row of the ladder, from what knows least to what knows most."""
+
+
+def available(place: Place) -> list[str]:
+    """Names of the baselines that this place has the evidence for."""
+    return [
+        name
+        for name, baseline in BASELINES.items()
+        if baseline.needs is None or baseline.needs in place.modalities
+    ]
