@@ -146,7 +146,7 @@ def ranking(files: PlaceFiles) -> dict[str, float]:
     if not table or not table["rows"]:
         return {}
     there = set(files.runs)
-    return {line["run"]: line["blocks"] for line in ladder(table) if line["run"] in there}
+    return {line["run"]: line["blocks"] for line in ladder(table["rows"]) if line["run"] in there}
 
 
 def text_query(files: PlaceFiles, run: str) -> TextQuery:

@@ -12,21 +12,23 @@ from sklearn.linear_model import Ridge
 from mobclip import grid, probes
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
-from mobclip.probes import ALPHAS, predict_held_out, probe, probe_all
-from mobclip.splits import block_folds, block_of, random_folds
+from mobclip.probes import ALPHAS, LiveRidge, probe, probe_all
+from mobclip.probes.ridge import held_out
+from mobclip.splits import Folds, block_folds, block_of, random_folds
 
 
-def naive(features, actual, fold):
+def naive(features, actual, folds):
     """The same procedure with scikit-learn, refitting every model on its rows."""
     predicted = np.empty_like(actual)
-    names = np.unique(fold)
+    fold = folds.of_unit
+    names = np.arange(folds.count)
     for outer in names:
         best = None
         for scaled in (False, True):
             for alpha in ALPHAS:
                 error = 0.0
                 for inner in names[names != outer]:
-                    train = (fold != outer) & (fold != inner)
+                    train = folds.training(int(outer), int(inner))
                     error += (
                         (
                             actual[fold == inner]
@@ -37,7 +39,7 @@ def naive(features, actual, fold):
                 if best is None or error < best[0] - 1e-9:
                     best = (error, scaled, alpha)
         _, scaled, alpha = best
-        model = fit(features, actual, fold != outer, scaled, alpha)
+        model = fit(features, actual, folds.training(int(outer)), scaled, alpha)
         predicted[fold == outer] = model(features[fold == outer])
     return predicted
 
@@ -49,13 +51,57 @@ def fit(features, actual, train, scaled, alpha):
     return lambda x: model.predict(x / scale)
 
 
-def test_equals_scikit_learn_with_an_unpenalised_intercept():
+@pytest.mark.parametrize("near", [False, True])
+def test_equals_scikit_learn_with_an_unpenalised_intercept(near):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(150, 6)) * [5, 3, 1, 1, 0.3, 0.1]
+    x = rng.normal(size=(150, 6)) * [5, 3, 1, 1, 0.3, 0.1] + 7
     y = x @ rng.normal(size=6) + 40 + rng.normal(size=150)
-    fold = random_folds(150, folds=5, rng=rng)
-    ours = predict_held_out(x - x.mean(0), y[:, None], fold)[:, 0]
-    np.testing.assert_allclose(ours, naive(x, y, fold), rtol=1e-6)
+    folds = Folds(
+        of_unit=random_folds(150, folds=5, rng=rng),
+        near=rng.random((150, 5)) < 0.1 if near else None,
+    )
+    ours = held_out(x, y[:, None], folds)[:, 0]
+    np.testing.assert_allclose(ours, naive(x, y, folds), rtol=1e-6)
+
+
+def test_scores_from_moments_are_those_of_the_predictions():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4)) + 3
+    y = x @ rng.normal(size=(4, 3)) + rng.normal(size=(120, 3)) * [0.1, 1, 10] + 5
+    live = LiveRidge(x, Folds(of_unit=random_folds(120, folds=5, rng=rng)))
+    predicted = live.predict(live.fit(y))
+    naive_r2 = 1 - ((y - predicted) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
+    np.testing.assert_allclose(live.r2(y), naive_r2, rtol=1e-9)
+
+
+def test_a_fold_and_what_is_near_it_are_never_learned_from():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(100, 5)), rng.normal(size=(100, 1))
+    near = rng.random((100, 4)) < 0.2
+    folds = Folds(of_unit=random_folds(100, folds=4, rng=rng), near=near)
+    before = held_out(x, y, folds)
+    poisoned = y.copy()
+    poisoned[~folds.training(2)] += 1e3 * rng.normal(size=(int((~folds.training(2)).sum()), 1))
+    after = held_out(x, poisoned, folds)
+    here = folds.test(2)
+    np.testing.assert_allclose(after[here], before[here], rtol=1e-6)
+    assert (np.abs(after[~here] - before[~here]) > 1).any()
+
+
+def test_probabilities_stay_probabilities():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 4))
+    kind = (x[:, :3] + 0.3 * rng.normal(size=(90, 3))).argmax(1)
+    folds = Folds(of_unit=random_folds(90, folds=5, rng=rng))
+    predicted = held_out(x, np.eye(3)[kind], folds, kind="class")
+    np.testing.assert_allclose(predicted.sum(1), 1)
+    assert (predicted > 0).all()
+    assert (predicted.argmax(1) == kind).mean() > 0.6
+
+
+def test_two_folds_leave_nothing_to_choose_on():
+    with pytest.raises(ConfigError, match="2 folds: 3 are the least"):
+        LiveRidge(np.ones((10, 2)), Folds(of_unit=np.arange(10) % 2))
 
 
 def test_a_constant_dimension_takes_no_part():
@@ -64,8 +110,8 @@ def test_a_constant_dimension_takes_no_part():
     y = x[:, :1] + rng.normal(size=(80, 1))
     fold = random_folds(80, folds=4, rng=rng)
     with_constant = np.hstack([x, np.zeros((80, 1))])
-    a = predict_held_out(x, y, fold)
-    b = predict_held_out(with_constant, y, fold)
+    a = held_out(x, y, Folds(of_unit=fold))
+    b = held_out(with_constant, y, Folds(of_unit=fold))
     np.testing.assert_allclose(a, b, rtol=1e-9)
 
 

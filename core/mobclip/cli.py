@@ -448,7 +448,7 @@ def _print_ladder(table: Mapping[str, Any], title: str) -> None:
     from mobclip.pipeline import PAPER
     from mobclip.probes import ladder
 
-    lines = ladder(table)
+    lines = ladder(table["rows"])
     shown = Table("run", "dims", "R² on spatial blocks", "R² on random folds")
     for line in lines:
         shown.add_row(
@@ -485,7 +485,7 @@ def _best_first(workspace: "Workspace", place: "Place") -> list[str]:
         )
     if not place.targets:
         return names
-    return [line["run"] for line in ladder(pipeline.probe(workspace, place))]
+    return [line["run"] for line in ladder(pipeline.probe(workspace, place)["rows"])]
 
 
 def _project_in_background(arguments: list[str]) -> "subprocess.Popen[bytes]":

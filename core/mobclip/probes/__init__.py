@@ -1,22 +1,46 @@
 """Probes: small supervised models on frozen embeddings.
 
-==============  =============================================================================
-`scores`        `probe` and `probe_all`: held-out scores of one or all targets; the ladder
-`ridge`         ridge regression from the Gram matrices of the folds
-==============  =============================================================================
+==================  =============================================================================
+`scores`            `probe` and `probe_all`: held-out scores of one or all targets; the ladder
+`ridge`             ridge regression from the Gram matrices of the folds: `LiveRidge`
+`logistic`          multinomial logistic regression, for classes and for shares
+`neighbours`        k nearest neighbours
+`boosting`          gradient-boosted trees (LightGBM); the paper's protocol
+`conformal`         prediction intervals with a promised coverage
+`metrics`           R², F1, AUC, calibration, KL
+`estimators`        the ridge probe as a scikit-learn estimator
+==================  =============================================================================
 """
 
-from mobclip.probes.ridge import ALPHAS, predict_held_out
-from mobclip.probes.scores import FOLDS, SEEDS, ProbeResult, Score, ladder, probe, probe_all
+from mobclip.probes.metrics import PRIMARY
+from mobclip.probes.ridge import ALPHAS, LiveRidge
+from mobclip.probes.scores import (
+    FOLDS,
+    PROBES,
+    PROTOCOLS,
+    SEEDS,
+    HeldOut,
+    ProbeResult,
+    Score,
+    held_out,
+    ladder,
+    probe,
+    probe_all,
+)
 
 __all__ = [
     "ALPHAS",
     "FOLDS",
+    "PRIMARY",
+    "PROBES",
+    "PROTOCOLS",
     "SEEDS",
+    "HeldOut",
+    "LiveRidge",
     "ProbeResult",
     "Score",
+    "held_out",
     "ladder",
-    "predict_held_out",
     "probe",
     "probe_all",
 ]

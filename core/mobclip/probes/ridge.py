@@ -1,106 +1,323 @@
 """Ridge regression from the Gram matrices of the folds, nested choice of penalty and scaling.
 
-Everything follows from the moments of the folds, so that a probe of 128 dimensions takes
-milliseconds however many cells there are: the normal equations of any set of training folds are a
-sum of theirs.
+The normal equations of any set of training folds are a sum of those of the folds. So everything
+that costs - Gram matrices and their eigenvectors - belongs to the features and the folds alone and
+is done once (`LiveRidge`); after that a probe of any target takes milliseconds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from operator import add
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from threadpoolctl import threadpool_limits
+
+from mobclip.errors import ConfigError
+from mobclip.splits import Folds
 
 ALPHAS = np.logspace(-6, 2, 17)  # ridge penalty per unit, in units of the mean feature variance
+SCALINGS = (False, True)  # one scale for all dimensions; every dimension to unit variance
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeFit:
+    """One linear model per fold and target, fitted without the fold."""
+
+    weights: Float64[np.ndarray, "folds d t"]
+    intercepts: Float64[np.ndarray, "folds t"]
+    alpha: Float64[np.ndarray, "folds t"]  # chosen, out of ALPHAS
+    scaled: Int64[np.ndarray, "folds t"]  # chosen: 1 where every dimension has unit variance
+    squared_error: Float64[np.ndarray, "folds t"]  # summed over the units of the held-out fold
+
+
+class LiveRidge:
+    """Cross-validated ridge regression on fixed features and folds, quick for any target.
+
+    For each outer fold, each candidate (scaling, penalty) is fitted on all training folds but one
+    and scored on that one; the candidate with the least summed squared error is refitted on all
+    training folds. The intercept is not penalised. With penalty a of `ALPHAS` and one scale s for
+    all dimensions, the model is that of scikit-learn's `Ridge(alpha=a * n * s**2)`, n the units
+    that are learned from.
+
+    Parameters
+    ----------
+    features : (n, d) of the units
+    folds : at least 3, so that there is something to choose on
+    """
+
+    def __init__(self, features: Float64[np.ndarray, "n d"], folds: Folds) -> None:
+        if folds.count < 3:
+            raise ConfigError(
+                f"{folds.count} folds: 3 are the least, one to test on and two to choose on."
+            )
+        self.folds = folds
+        # Rows of a fold side by side, so that its sums are products of slices.
+        self._order = np.argsort(folds.of_unit, kind="stable")
+        self._starts = np.searchsorted(folds.of_unit[self._order], np.arange(folds.count + 1))
+        self._shift = features.mean(0)
+        self._x = features[self._order] - self._shift
+        self._parts = [_Moments.of(self._x[rows]) for rows in self._slices()]
+        self._whole = _sum(self._parts)
+        outer = [(i,) for i in range(folds.count)]
+        pairs = list(combinations(range(folds.count), 2))
+        self._apart = {held_out: self._too_near(held_out) for held_out in (*outer, *pairs)}
+        with threadpool_limits(1, "blas"):  # small eigenproblems: threads only wait for each other
+            self._paths = {
+                held_out: [_Path.of(self._training(held_out), scaled) for scaled in SCALINGS]
+                for held_out in self._apart
+            }
+
+    def fit(self, actual: Float64[np.ndarray, "n t"], *, together: bool = False) -> RidgeFit:
+        """The models of all folds; `together`: one choice for all columns instead of one each."""
+        # Centred once: differences of sums then lose no digits.
+        shift = actual.mean(0)
+        y = actual[self._order] - shift
+        parts = [_Cross.of(self._x[rows], y[rows]) for rows in self._slices()]
+        near = {
+            held_out: _Cross.of(self._x[rows], y[rows]) for held_out, rows in self._apart.items()
+        }
+        whole = _sum(parts)
+
+        def training(held_out: tuple[int, ...]) -> "_Cross":
+            return whole - _sum([parts[i] for i in held_out]) - near[held_out]
+
+        count, t = self.folds.count, y.shape[1]
+        errors = np.zeros((count, len(SCALINGS), len(ALPHAS), t))
+        with threadpool_limits(1, "blas"):
+            for i, j in combinations(range(count), 2):
+                cross = training((i, j))
+                for scaled, path in enumerate(self._paths[i, j]):
+                    weights, intercepts = path.models(cross)
+                    # Trained without i and j: the inner score on j for outer fold i, and reversed.
+                    for outer, inner in ((i, j), (j, i)):
+                        errors[outer, scaled] += _squared_error(
+                            self._parts[inner], parts[inner], weights, intercepts
+                        )
+            flat = errors.reshape(count, -1, t)
+            best = flat.sum(2, keepdims=True).argmin(1) if together else flat.argmin(1)
+            best = np.broadcast_to(best, (count, t))
+            weights = np.zeros((count, self._x.shape[1], t))
+            intercepts, squared = np.zeros((count, t)), np.zeros((count, t))
+            for i in range(count):
+                cross = training((i,))
+                for choice in np.unique(best[i]):
+                    chosen = np.flatnonzero(best[i] == choice)
+                    scaled, alpha = divmod(int(choice), len(ALPHAS))
+                    w, b = self._paths[(i,)][scaled].models(
+                        cross.columns(chosen), ALPHAS[alpha : alpha + 1]
+                    )
+                    error = _squared_error(self._parts[i], parts[i].columns(chosen), w, b)
+                    weights[i][:, chosen], intercepts[i, chosen] = w[0], b[0]
+                    squared[i, chosen] = error[0]
+        return RidgeFit(
+            weights=weights,
+            intercepts=intercepts + shift - self._shift @ weights,
+            alpha=ALPHAS[best % len(ALPHAS)],
+            scaled=best // len(ALPHAS),
+            squared_error=squared,
+        )
+
+    def predict(self, fit: RidgeFit) -> Float64[np.ndarray, "n t"]:
+        """Each unit by the model that saw none of its fold."""
+        predicted = np.empty((len(self._x), fit.intercepts.shape[1]))
+        for i, rows in enumerate(self._slices()):
+            offset = fit.intercepts[i] + self._shift @ fit.weights[i]
+            predicted[self._order[rows]] = self._x[rows] @ fit.weights[i] + offset
+        return predicted
+
+    def r2(self, actual: Float64[np.ndarray, "n t"]) -> Float64[np.ndarray, " t"]:
+        """R² of the held-out predictions, without making them; NaN where nothing varies."""
+        squared = self.fit(actual).squared_error.sum(0)
+        total = ((actual - actual.mean(0)) ** 2).sum(0)
+        return np.where(total > 0, 1 - squared / np.where(total > 0, total, 1), np.nan)
+
+    def _slices(self) -> list[slice]:
+        return [slice(a, b) for a, b in zip(self._starts[:-1], self._starts[1:], strict=True)]
+
+    def _too_near(self, held_out: tuple[int, ...]) -> np.ndarray:
+        """Rows (in our order) that are in no held-out fold but too near to one."""
+        if self.folds.near is None:
+            return np.empty(0, np.int64)
+        apart = ~self.folds.training(*held_out) & ~np.isin(self.folds.of_unit, held_out)
+        return np.flatnonzero(apart[self._order])
+
+    def _training(self, held_out: tuple[int, ...]) -> "_Moments":
+        left = self._whole - _sum([self._parts[i] for i in held_out])
+        left = left - _Moments.of(self._x[self._apart[held_out]])
+        if left.n < 2:
+            raise ConfigError(
+                f"nothing is left to learn from while folds {held_out} are held out: "
+                "choose a smaller buffer or more units."
+            )
+        return left
+
+
+def held_out(
+    features: Float64[np.ndarray, "n d"],
+    actual: Float64[np.ndarray, "n t"],
+    folds: Folds,
+    *,
+    kind: str = "number",
+) -> Float64[np.ndarray, "n t"]:
+    """Prediction of each unit by a ridge regression that saw none of its fold; see `LiveRidge`.
+
+    kind : `number`: the columns are separate targets. Otherwise they are the probabilities of one
+        target (one-hot classes or shares): least squares on them, one choice for all, predictions
+        below 0 cut off and rows divided by their sum.
+    """
+    live = LiveRidge(features, folds)
+    together = kind != "number"
+    predicted = live.predict(live.fit(actual, together=together))
+    if together:
+        predicted = np.maximum(predicted, 1e-9)
+        predicted /= predicted.sum(1, keepdims=True)
+    return predicted
+
+
+def fit(
+    features: Float64[np.ndarray, "n d"],
+    actual: Float64[np.ndarray, "n t"],
+    folds: Folds,
+    *,
+    alpha: float | None = None,
+    scaled: bool | None = None,
+) -> tuple[Float64[np.ndarray, "d t"], Float64[np.ndarray, " t"]]:
+    """One model of all units: weights and intercepts.
+
+    folds : for the choice of what is None: candidates are fitted on all folds but one and scored
+        on that one, over all of them
+    alpha : penalty per unit, as in `ALPHAS`; scaled : every dimension to unit variance first
+    """
+    alphas = ALPHAS if alpha is None else np.array([alpha])
+    scalings = SCALINGS if scaled is None else (scaled,)
+    shift_x, shift_y = features.mean(0), actual.mean(0)
+    x, y = features - shift_x, actual - shift_y
+    whole, whole_cross = _Moments.of(x), _Cross.of(x, y)
+    with threadpool_limits(1, "blas"):
+        paths = [_Path.of(whole, one) for one in scalings]
+        choice = np.zeros(y.shape[1], np.int64)
+        if len(alphas) * len(scalings) > 1:
+            errors = np.zeros((len(scalings), len(alphas), y.shape[1]))
+            for fold in range(folds.count):
+                here, learn = folds.test(fold), folds.training(fold)
+                part, part_cross = _Moments.of(x[here]), _Cross.of(x[here], y[here])
+                left, left_cross = _Moments.of(x[learn]), _Cross.of(x[learn], y[learn])
+                for k, one in enumerate(scalings):
+                    models = _Path.of(left, one).models(left_cross, alphas)
+                    errors[k] += _squared_error(part, part_cross, *models)
+            choice = errors.reshape(-1, y.shape[1]).argmin(0)
+        weights = np.empty((x.shape[1], y.shape[1]))
+        intercepts = np.empty(y.shape[1])
+        for column, one in enumerate(choice):
+            k, penalty = divmod(int(one), len(alphas))
+            w, b = paths[k].models(
+                whole_cross.columns(np.array([column])), alphas[penalty : penalty + 1]
+            )
+            weights[:, column], intercepts[column] = w[0, :, 0], b[0, 0]
+    return weights, intercepts + shift_y - shift_x @ weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Moments:
-    """Sums over some units, enough for their normal equations. Sets add and subtract."""
+    """Sums of features over some units. Sets add and subtract."""
 
     n: int
-    x: np.ndarray  # (d,) sum of features
-    y: np.ndarray  # (t,) sum of targets
+    x: np.ndarray  # (d,)
     xx: np.ndarray  # (d, d)
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> "_Moments":
+        return cls(n=len(x), x=x.sum(0), xx=x.T @ x)
+
+    def __add__(self, other: "_Moments") -> "_Moments":
+        return _Moments(n=self.n + other.n, x=self.x + other.x, xx=self.xx + other.xx)
+
+    def __sub__(self, other: "_Moments") -> "_Moments":
+        return _Moments(n=self.n - other.n, x=self.x - other.x, xx=self.xx - other.xx)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cross:
+    """Sums of targets, and of targets with features, over some units."""
+
+    n: int
+    y: np.ndarray  # (t,)
     xy: np.ndarray  # (d, t)
     yy: np.ndarray  # (t,)
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray) -> "_Moments":
-        return cls(n=len(x), x=x.sum(0), y=y.sum(0), xx=x.T @ x, xy=x.T @ y, yy=(y**2).sum(0))
+    def of(cls, x: np.ndarray, y: np.ndarray) -> "_Cross":
+        return cls(n=len(y), y=y.sum(0), xy=x.T @ y, yy=(y**2).sum(0))
 
-    def __sub__(self, other: "_Moments") -> "_Moments":
-        return _Moments(
-            n=self.n - other.n,
-            x=self.x - other.x,
-            y=self.y - other.y,
-            xx=self.xx - other.xx,
-            xy=self.xy - other.xy,
-            yy=self.yy - other.yy,
+    def __add__(self, other: "_Cross") -> "_Cross":
+        return _Cross(
+            n=self.n + other.n, y=self.y + other.y, xy=self.xy + other.xy, yy=self.yy + other.yy
         )
 
+    def __sub__(self, other: "_Cross") -> "_Cross":
+        return _Cross(
+            n=self.n - other.n, y=self.y - other.y, xy=self.xy - other.xy, yy=self.yy - other.yy
+        )
 
-def predict_held_out(
-    features: Float64[np.ndarray, "n d"],
-    actual: Float64[np.ndarray, "n t"],
-    fold: Int64[np.ndarray, " n"],
-) -> Float64[np.ndarray, "n t"]:
-    """Ridge prediction of each unit by a model that saw none of its fold.
-
-    For each outer fold, each candidate (scaling, penalty) is fitted on all training folds but one
-    and scored on that one; the candidate with the least summed squared error is refitted on all
-    training folds. The intercept is not penalised.
-    """
-    names = np.unique(fold)
-    # Centred once: differences of sums then lose no digits.
-    shift = actual.mean(0)
-    y = actual - shift
-    parts = [_Moments.of(features[fold == name], y[fold == name]) for name in names]
-    whole = _Moments.of(features, y)
-    errors = np.zeros((len(names), 2, len(ALPHAS), y.shape[1]))
-    for i in range(len(names)):
-        for j in range(i):
-            # Trained without i and j: inner score on j for outer fold i, and the other way round.
-            training = whole - parts[i] - parts[j]
-            for scaled in (0, 1):
-                weights, intercepts = _ridge_path(training, bool(scaled))
-                errors[i, scaled] += _squared_error(parts[j], weights, intercepts)
-                errors[j, scaled] += _squared_error(parts[i], weights, intercepts)
-    predicted = np.empty_like(y)
-    for i, name in enumerate(names):
-        here = fold == name
-        paths = [_ridge_path(whole - parts[i], bool(scaled)) for scaled in (0, 1)]
-        best = errors[i].reshape(-1, y.shape[1]).argmin(0)
-        for target, choice in enumerate(best):
-            weights, intercepts = paths[choice // len(ALPHAS)]
-            alpha = choice % len(ALPHAS)
-            predicted[here, target] = (
-                features[here] @ weights[alpha, :, target] + intercepts[alpha, target]
-            )
-    return predicted + shift
+    def columns(self, chosen: np.ndarray) -> "_Cross":
+        """Some of the targets."""
+        return _Cross(n=self.n, y=self.y[chosen], xy=self.xy[:, chosen], yy=self.yy[chosen])
 
 
-def _ridge_path(m: _Moments, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (alphas, d, t) and intercepts (alphas, t) for every penalty, by one eigenproblem."""
-    mean_x, mean_y = m.x / m.n, m.y / m.n
-    covariance = m.xx / m.n - np.outer(mean_x, mean_x)
-    cross = m.xy / m.n - np.outer(mean_x, mean_y)
-    variance = np.diag(covariance)
-    varies = variance > 1e-12 * variance.max()
-    shared = np.full(len(variance), np.sqrt(variance[varies].mean()))
-    # A dimension that does not vary takes no part.
-    scale = np.where(varies, np.sqrt(np.maximum(variance, 0)) if scaled else shared, np.inf)
-    values, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
-    projected = axes.T @ (cross / scale[:, None])
-    shrunk = projected / (np.maximum(values, 0)[:, None] + ALPHAS[:, None, None])
-    weights = (axes @ shrunk) / scale[:, None]
-    return weights, mean_y - np.einsum("d,adt->at", mean_x, weights)
+@dataclass(frozen=True, kw_only=True)
+class _Path:
+    """The eigenproblem of some training units: every penalty follows from it."""
+
+    mean: np.ndarray  # (d,) of the features
+    scale: np.ndarray  # (d,) by which they are divided; inf: takes no part
+    values: np.ndarray  # (d,) eigenvalues of the covariance of the scaled features
+    axes: np.ndarray  # (d, d) its eigenvectors, each row divided by `scale`
+
+    @classmethod
+    def of(cls, m: _Moments, scaled: bool) -> "_Path":
+        mean = m.x / m.n
+        covariance = m.xx / m.n - np.outer(mean, mean)
+        variance = np.diag(covariance)
+        varies = variance > 1e-12 * variance.max()
+        if not varies.any():
+            scale = np.full(len(variance), np.inf)
+        elif scaled:
+            scale = np.where(varies, np.sqrt(np.maximum(variance, 0)), np.inf)
+        else:
+            scale = np.where(varies, np.sqrt(variance[varies].mean()), np.inf)
+        values, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
+        return cls(mean=mean, scale=scale, values=np.maximum(values, 0), axes=axes / scale[:, None])
+
+    def models(
+        self, cross: _Cross, alphas: np.ndarray = ALPHAS
+    ) -> tuple[Float64[np.ndarray, "alphas d t"], Float64[np.ndarray, "alphas t"]]:
+        """Weights and intercepts for every penalty."""
+        mean_y = cross.y / cross.n
+        projected = self.axes.T @ (cross.xy / cross.n - np.outer(self.mean, mean_y))
+        shrunk = projected / (self.values[:, None] + alphas[:, None, None])
+        weights = self.axes @ shrunk
+        return weights, mean_y - self.mean @ weights
 
 
 def _squared_error(
-    m: _Moments, weights: np.ndarray, intercepts: np.ndarray
+    m: _Moments, cross: _Cross, weights: np.ndarray, intercepts: np.ndarray
 ) -> Float64[np.ndarray, "alphas t"]:
-    """Summed squared error of each model on the units behind `m`."""
-    quadratic = (weights * (m.xx @ weights)).sum(1)
-    linear = (weights * m.xy).sum(1)
-    through_x = np.einsum("d,adt->at", m.x, weights)
-    return m.yy - 2 * linear + quadratic + intercepts * (m.n * intercepts - 2 * m.y + 2 * through_x)
+    """Summed squared error of each model on the units behind `m` and `cross`."""
+    alphas, d, t = weights.shape
+    side_by_side = weights.transpose(1, 0, 2).reshape(d, alphas * t)  # one product, not many
+    quadratic = (side_by_side * (m.xx @ side_by_side)).sum(0).reshape(alphas, t)
+    linear = (weights * cross.xy).sum(1)
+    through_x = m.x @ weights
+    constant = intercepts * (m.n * intercepts - 2 * cross.y + 2 * through_x)
+    return cross.yy - 2 * linear + quadratic + constant
+
+
+_Sums = TypeVar("_Sums", _Moments, _Cross)
+
+
+def _sum(parts: Sequence[_Sums]) -> _Sums:
+    return reduce(add, parts)

@@ -1,29 +1,37 @@
 """Score embeddings on targets: random folds beside spatial blocks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
-from threadpoolctl import threadpool_limits
 
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
-from mobclip.place import Target
-from mobclip.probes.ridge import predict_held_out
-from mobclip.splits import Protocol, block_folds, random_folds
+from mobclip.place import Target, TargetKind
+from mobclip.probes import boosting, logistic, metrics, neighbours, ridge
+from mobclip.splits import Folds, Protocol, block_folds, buffered, random_folds, region_folds
 
 FOLDS = 5
 SEEDS = (0, 1, 2)
 PROTOCOLS: tuple[Protocol, ...] = ("random", "blocks")
 
+PROBES: dict[str, Callable[..., Float64[np.ndarray, "n t"]]] = {
+    "ridge": ridge.held_out,
+    "logistic": logistic.held_out,
+    "neighbours": neighbours.held_out,
+    "boosting": boosting.held_out,
+}
+"""Name -> held_out(features, actual, folds, *, kind): prediction of each unit by a model that saw
+none of its fold. `logistic` is for classes and shares only."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """R² of one protocol over several seeds; a seed is a partition into folds."""
+    """One metric of one protocol over several seeds; a seed is a partition into folds."""
 
-    per_seed: tuple[float, ...]  # pooled R² of the held-out predictions, scored against the mean
+    per_seed: tuple[float, ...]  # pooled over the held-out predictions of all folds
 
     @property
     def mean(self) -> float:
@@ -37,39 +45,79 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Predictions of one target by models that saw none of a unit's fold."""
+
+    target: Target
+    protocol: Protocol
+    seed: int
+    cells: UInt64[np.ndarray, " n"]  # where each unit lies
+    actual: Float64[np.ndarray, "n t"]  # `Target.actual`
+    predicted: Float64[np.ndarray, "n t"]
+    folds: Int64[np.ndarray, " n"]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All metrics of the target's kind."""
+        return metrics.score(self.target.kind, self.actual, self.predicted)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProbeResult:
     """How well one target is predicted from one embedding, on the target's declared scale."""
 
     run: str
+    probe: str
     target: str
+    kind: TargetKind
     n: int  # labelled units
-    scores: Mapping[Protocol, Score]
+    metrics: Mapping[Protocol, Mapping[str, Score]]
     unit_ids: np.ndarray  # (n,)
-    actual: Float64[np.ndarray, " n"]  # transformed as declared
-    predicted: Float64[np.ndarray, " n"]  # by the folds that did not see the unit: blocks, seed 0
-    folds: Int64[np.ndarray, " n"]  # those folds
+    actual: Float64[np.ndarray, "n *classes"]  # transformed as declared; classes and shares: rows
+    predicted: Float64[np.ndarray, "n *classes"]  # by the folds that did not see the unit
+    folds: Int64[np.ndarray, " n"]  # those folds: the last protocol's, first seed
+
+    @property
+    def scores(self) -> dict[Protocol, Score]:
+        """The main metric of the kind: R² of a number."""
+        return {
+            protocol: per_metric[metrics.PRIMARY[self.kind]]
+            for protocol, per_metric in self.metrics.items()
+        }
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """One plain row per protocol, for probes.json."""
+        """One plain row per protocol and metric, for probes.json."""
         return [
             {
                 "run": self.run,
+                "probe": self.probe,
                 "target": self.target,
                 "protocol": protocol,
+                "metric": metric,
                 "mean": score.mean,
                 "spread": score.spread,
                 "per_seed": list(score.per_seed),
                 "n": self.n,
             }
-            for protocol, score in self.scores.items()
+            for protocol, per_metric in self.metrics.items()
+            for metric, score in per_metric.items()
         ]
 
 
 def probe(
-    embeddings: Embeddings, target: Target, *, seeds: Sequence[int] = SEEDS, folds: int = FOLDS
+    embeddings: Embeddings,
+    target: Target,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    folds: int = FOLDS,
+    probe: str = "ridge",
+    protocols: Sequence[Protocol] = PROTOCOLS,
 ) -> ProbeResult:
     """Score one target: `probe_all` of one."""
-    return next(probe_all(embeddings, {target.name: target}, seeds=seeds, folds=folds))
+    targets = {target.name: target}
+    return next(
+        probe_all(embeddings, targets, seeds=seeds, folds=folds, probe=probe, protocols=protocols)
+    )
 
 
 def probe_all(
@@ -78,97 +126,138 @@ def probe_all(
     *,
     seeds: Sequence[int] = SEEDS,
     folds: int = FOLDS,
+    probe: str = "ridge",
+    protocols: Sequence[Protocol] = PROTOCOLS,
 ) -> Iterator[ProbeResult]:
-    """Score targets from embeddings by ridge regression, cross-validated.
+    """Score targets from embeddings, cross-validated.
 
-    A unit of several cells (a tract, a city) is the weighted mean of its cells' vectors. Penalty,
-    and whether every dimension is first scaled to unit variance, are chosen by an inner
-    cross-validation among the training folds, which are blocks too when the outer ones are.
+    A unit of several cells (a tract, a city) is the weighted mean of its cells' vectors. Whatever
+    a probe has to choose is chosen by an inner cross-validation among the training folds, which
+    are blocks too when the outer ones are.
 
     Raises
     ------
-    ConfigError : a target has too few units for the folds, or does not vary
+    ConfigError : a target has too few units for the folds, or does not vary; no such probe
     """
+    found: dict[str, list[HeldOut]] = {name: [] for name in targets}
+    for one in held_out(
+        embeddings, targets, seeds=seeds, folds=folds, probe=probe, protocols=protocols
+    ):
+        found[one.target.name].append(one)
+    for name, target in targets.items():
+        per_protocol: dict[Protocol, dict[str, Score]] = {}
+        for protocol in protocols:
+            rows = [one.metrics for one in found[name] if one.protocol == protocol]
+            per_protocol[protocol] = {
+                metric: Score(per_seed=tuple(float(row[metric]) for row in rows))
+                for metric in rows[0]
+            }
+        shown = next(one for one in found[name] if one.protocol == protocols[-1])
+        number = target.kind == "number"
+        yield ProbeResult(
+            run=embeddings.name,
+            probe=probe,
+            target=name,
+            kind=target.kind,
+            n=len(shown.actual),
+            metrics=per_protocol,
+            unit_ids=target.unit_ids,
+            actual=shown.actual[:, 0] if number else shown.actual,
+            predicted=shown.predicted[:, 0] if number else shown.predicted,
+            folds=shown.folds,
+        )
+
+
+def held_out(
+    embeddings: Embeddings,
+    targets: Mapping[str, Target],
+    *,
+    seeds: Sequence[int],
+    protocols: Sequence[Protocol],
+    folds: int = FOLDS,
+    probe: str = "ridge",
+    buffer_km: float = 0.0,
+) -> Iterator[HeldOut]:
+    """Held-out predictions of every target, seed and protocol, in no promised order.
+
+    buffer_km : units nearer than this to a held-out fold are not learned from either
+    """
+    if probe not in PROBES:
+        raise ConfigError(f"no probe {probe!r}: choose one of {', '.join(PROBES)}.")
     # Targets that share their units share the features, the folds and the Gram matrices.
     groups: dict[bytes, list[Target]] = {}
     for target in targets.values():
-        key = b"".join(
-            np.ascontiguousarray(part).tobytes()
-            for part in (target.weights.indptr, target.weights.indices, target.weights.data)
-        )
+        weights = target.weights
+        parts = (weights.indptr, weights.indices, weights.data)
+        key = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
         groups.setdefault(key, []).append(target)
     for group in groups.values():
-        yield from _probe_group(embeddings, group, seeds, folds)
+        for target in group:
+            _check(embeddings, target, folds)
+        features = group[0].units_of(embeddings.vectors.astype(np.float64))
+        cells = group[0].cell_of_unit(embeddings.cells)
+        numbers = [target for target in group if target.kind == "number"]
+        batches = [numbers, *([one] for one in group if one.kind != "number")]
+        for seed in seeds:
+            for protocol in protocols:
+                of_unit = _folds(protocol, cells, folds, np.random.default_rng([seed, 7]))
+                split = (
+                    buffered(cells, of_unit, km=buffer_km) if buffer_km else Folds(of_unit=of_unit)
+                )
+                for batch in filter(None, batches):
+                    actual = np.hstack([target.actual for target in batch])
+                    predicted = PROBES[probe](features, actual, split, kind=batch[0].kind)
+                    width = actual.shape[1] // len(batch)
+                    for k, target in enumerate(batch):
+                        columns = slice(k * width, (k + 1) * width)
+                        yield HeldOut(
+                            target=target,
+                            protocol=protocol,
+                            seed=seed,
+                            cells=cells,
+                            actual=actual[:, columns],
+                            predicted=predicted[:, columns],
+                            folds=of_unit,
+                        )
 
 
-def ladder(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Mean over targets per run, best on blocks first: `run, dims, blocks, random` and spreads."""
+def ladder(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean R² over targets that are numbers, per run, best on blocks first.
+
+    rows : of `ProbeResult.to_rows`, of the run's own probe
+    """
     by_run: dict[str, dict[str, list[list[float]]]] = {}
     dims: dict[str, int] = {}
-    for row in table["rows"]:
-        by_run.setdefault(row["run"], {}).setdefault(row["protocol"], []).append(row["per_seed"])
-        dims[row["run"]] = row.get("dims", 0)
+    for row in rows:
+        if row["metric"] == "r2":
+            by_run.setdefault(row["run"], {}).setdefault(row["protocol"], []).append(
+                row["per_seed"]
+            )
+            dims[row["run"]] = row.get("dims", 0)
     lines = []
     for run, protocols in by_run.items():
         line: dict[str, Any] = {"run": run, "dims": dims[run]}
         for protocol, per_target in protocols.items():
-            per_seed = np.mean(per_target, axis=0)  # mean over targets, seed by seed
-            line[protocol] = float(per_seed.mean())
-            line[f"{protocol}_spread"] = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
+            score = Score(per_seed=tuple(np.mean(per_target, axis=0)))  # over targets, by seed
+            line[protocol], line[f"{protocol}_spread"] = score.mean, score.spread
         lines.append(line)
     return sorted(lines, key=lambda line: -line["blocks"])
 
 
-def _probe_group(
-    embeddings: Embeddings, targets: list[Target], seeds: Sequence[int], folds: int
-) -> Iterator[ProbeResult]:
-    first = targets[0]
-    if first.weights.shape[1] != len(embeddings.cells):
+def _check(embeddings: Embeddings, target: Target, folds: int) -> None:
+    if target.weights.shape[1] != len(embeddings.cells):
         raise ConfigError(
-            f"target {first.name!r} is about {first.weights.shape[1]} cells and "
+            f"target {target.name!r} is about {target.weights.shape[1]} cells and "
             f"{embeddings.name!r} about {len(embeddings.cells)}: they are of different places."
         )
-    n = len(first.values)
+    n = len(target.values)
     if n < 4 * folds:
         raise ConfigError(
-            f"target {first.name!r} has {n} labelled units: {folds} folds need {4 * folds}."
+            f"target {target.name!r} has {n} labelled units: {folds} folds need {4 * folds}."
         )
-    features = first.units_of(embeddings.vectors.astype(np.float64))
-    features -= features.mean(0)
-    actual = np.column_stack([target.transformed for target in targets])
-    for target, column in zip(targets, actual.T, strict=True):
-        if np.ptp(column) == 0:
-            raise ConfigError(
-                f"target {target.name!r} is {column[0]} everywhere: nothing to learn."
-            )
-    located = first.cell_of_unit(embeddings.cells)
-
-    r2: dict[Protocol, list[np.ndarray]] = {protocol: [] for protocol in PROTOCOLS}
-    shown: tuple[np.ndarray, np.ndarray] | None = None
-    # Small eigenproblems: on busy cores, threads that wait for each other take 100 times as long.
-    with threadpool_limits(1, "blas"):
-        for seed in seeds:
-            for protocol in PROTOCOLS:
-                fold = _folds(protocol, located, folds, np.random.default_rng([seed, 7]))
-                predicted = predict_held_out(features, actual, fold)
-                residual = ((actual - predicted) ** 2).sum(0)
-                r2[protocol].append(1 - residual / ((actual - actual.mean(0)) ** 2).sum(0))
-                if protocol == "blocks" and shown is None:
-                    shown = predicted, fold
-    assert shown is not None
-    for column, target in enumerate(targets):
-        yield ProbeResult(
-            run=embeddings.name,
-            target=target.name,
-            n=n,
-            scores={
-                protocol: Score(per_seed=tuple(float(one[column]) for one in r2[protocol]))
-                for protocol in PROTOCOLS
-            },
-            unit_ids=target.unit_ids,
-            actual=actual[:, column],
-            predicted=shown[0][:, column],
-            folds=shown[1],
+    if np.ptp(target.actual, axis=0).max() == 0:
+        raise ConfigError(
+            f"target {target.name!r} is {target.values[0]} everywhere: nothing to learn."
         )
 
 
@@ -177,4 +266,6 @@ def _folds(
 ) -> Int64[np.ndarray, " n"]:
     if protocol == "blocks":
         return block_folds(cells, folds=folds, rng=rng)
+    if protocol == "regions":
+        return region_folds(cells, folds=folds, rng=rng)
     return random_folds(len(cells), folds=folds, rng=rng)
