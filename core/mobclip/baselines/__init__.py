@@ -12,6 +12,7 @@ model that does not beat them on spatial blocks has earned nothing.
 `nodes`          line, lightgcn
 `clusters`       poi-clusters
 `propagation`    propagated
+`shared`         not a row: one space for several places
 ===============  ============================================================================
 """
 
@@ -23,6 +24,7 @@ from mobclip.baselines.features import DIMS, Features
 from mobclip.baselines.nodes import lightgcn, line
 from mobclip.baselines.position import coordinates, neighbours
 from mobclip.baselines.propagation import propagated, spatial_kernel
+from mobclip.baselines.shared import shared, shared_columns
 from mobclip.place import MOBILITY, Place
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "Features",
     "Fitted",
     "available",
+    "shared",
+    "shared_columns",
     "spatial_kernel",
 ]
 

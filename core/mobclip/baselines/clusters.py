@@ -33,7 +33,7 @@ def poi_clusters(features: Features) -> Fitted:
     smooth = (kernel @ columns.values[:, rest])[near] / heard[near, None]
     members = np.zeros((len(near), 0), np.float32)
     if rest.any():
-        found = _memberships(
+        found, _ = memberships(
             smooth, max(features.dims - 1, 1), np.random.default_rng(features.seed)
         )
         members = np.tile(found.mean(0), (len(near), 1))
@@ -42,10 +42,10 @@ def poi_clusters(features: Features) -> Fitted:
     return Fitted(embeddings=features.embeddings("poi-clusters", vectors))
 
 
-def _memberships(
+def memberships(
     rows: Float32[np.ndarray, "n columns"], count: int, rng: np.random.Generator
-) -> Float32[np.ndarray, "n prototypes"]:
-    """Softmax of -d²/s over at most `count` k-means prototypes; each row sums to 1.
+) -> tuple[Float32[np.ndarray, "n prototypes"], Float32[np.ndarray, "prototypes columns"]]:
+    """Memberships and prototypes: softmax of -d²/s over at most `count` k-means prototypes.
 
     s is the mean squared distance of a row to its nearest prototype, so that nothing is set by
     hand: a row at its prototype belongs to it, one between two to both.
@@ -55,4 +55,4 @@ def _memberships(
     squared = cdist(rows, prototypes, "sqeuclidean")
     nearest = squared.min(axis=1, keepdims=True)
     weights = np.exp((nearest - squared) / max(float(nearest.mean()), 1e-9))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32), prototypes
