@@ -7,8 +7,10 @@ import yaml
 
 from mobclip.errors import ManifestError
 from mobclip.manifest import load_manifest
+from mobclip.synthetic.targets import RECIPES
 
 ROOT = Path(__file__).parents[1]
+INCOME = "sources.tracts.targets.income."
 PROVENANCE = {
     "provider": "City",
     "licence": "CC0",
@@ -144,6 +146,99 @@ def test_typed_entries(load):
         ({"sources.tracts.targets.income.column": None}, r"needs one of column and classes"),
         ({"sources.tracts.targets.income.transform": "log"}, r"'log' is not allowed. Did you mean"),
         ({"sources.tracts.targets.income.aggregate": "count"}, r"Choose value, density"),
+        ({INCOME + "kind": "numbers"}, r"income.kind: 'numbers' is not .* mean 'number'\?"),
+        ({INCOME + "kind": "class"}, r"income: column is for the kinds number, binary, not for cl"),
+        ({INCOME + "above": 3}, r"income: above is for the kinds binary, not for number"),
+        ({INCOME + "ceiling": 1.2}, r"income.ceiling: 1.2 is not an R²"),
+        (
+            {INCOME + "weighting": "people"},
+            r"weighting: 'people' is not allowed.*Choose area, plai",
+        ),
+        ({INCOME + "level": "cell"}, r"income: unknown key 'level'"),
+        (
+            {INCOME + "weighting": "flows", "modalities": {"poi": {"sources": ["shops"]}}},
+            r"income.weighting: this place has no modality mobility",
+        ),
+        (
+            {INCOME + "weighting": "population", "sources.tracts.counts": {"homes": "h"}},
+            r"income.weighting: no zones source of this place has `counts: \{population: COLUMN\}`",
+        ),
+        (
+            {INCOME + "per": {"count": "populatoin"}},
+            r"per.count: 'populatoin' is not among the counts of 'tracts', which has population.*"
+            r"Did you mean 'population'\?",
+        ),
+        ({INCOME + "per": {"times": 3}}, r"income.per: count is missing"),
+        (
+            {INCOME + "per": {"count": "population"}, INCOME + "aggregate": "density"},
+            r"income.per: a density is no amount",
+        ),
+        (
+            {"sources.tracts.targets": {"mix": {"unit": "share", "kind": "composition"}}},
+            r"targets.mix: classes is missing: give two or more of `label: column`",
+        ),
+        (
+            {
+                "sources.tracts.targets": {
+                    "mix": {"unit": "share", "kind": "class", "classes": {"a": "c0", "b": "c0"}}
+                }
+            },
+            r"mix.classes: there are to be two classes or more: give two or more of `label: col",
+        ),
+        (
+            {
+                "sources.tracts.targets": {
+                    "mix": {
+                        **{"unit": "share", "kind": "composition", "classes": ["c0", "c1"]},
+                        "transform": "log1p",
+                    }
+                }
+            },
+            r"transform is for the kinds number, not for composition",
+        ),
+        (
+            {"sources.shops.targets": {"any": {"unit": "0 or 1", "kind": "binary"}}},
+            r"targets.any: a count is not 0 or 1: say `above`",
+        ),
+        (
+            {"sources.shops.targets": {"what": {"unit": "kind", "kind": "class", "classes": 5}}},
+            r"targets.what: classes of points are their categories: name their column",
+        ),
+        (
+            {
+                "sources.shops.columns.category": "kind",
+                "sources.shops.targets": {"what": {"unit": "kind", "kind": "class", "classes": 1}},
+            },
+            r"what.classes: 1 is not allowed: choose a whole number, 2 or more",
+        ),
+        (
+            {
+                "sources.shops.columns.category": "kind",
+                "sources.shops.targets": {
+                    "mix": {
+                        **{"unit": "share", "kind": "composition", "classes": 5},
+                        "level": "point",
+                    }
+                },
+            },
+            r"targets.mix: a point has one category, no shares: choose `kind: class`",
+        ),
+        (
+            {"sources.shops.targets": {"n": {"unit": "shops", "weighting": "plain"}}},
+            r"targets.n: weighting is for targets of zones: leave it out at level cell",
+        ),
+        (
+            {"sources.shops.targets": {"n": {"unit": "shops", "level": "point"}}},
+            r"targets.n: the aggregate 'value' needs one of column and classes",
+        ),
+        (
+            {
+                "sources.shops.targets": {
+                    "n": {"unit": "m²", "level": "point", "column": "size", "aggregate": "mean"}
+                }
+            },
+            r"n.aggregate: 'mean' is not allowed. Choose value",
+        ),
         (
             {"sources.tracts.geometry_from": "nowhere"},
             r"geometry_from: there is no source 'nowhere'",
@@ -185,6 +280,72 @@ def test_points_count_and_mean(load):
     assert found["rent"].level == "tracts"
     with pytest.raises(ManifestError, match="needs no column"):
         load({"sources.shops.targets": {"crimes": {"unit": "crimes", "column": "x"}}})
+
+
+def test_kinds_of_targets_of_zones(load):
+    landuse = {"unit": "share", "classes": {"parks": "c0", 1: "c1"}}
+    tracts = load(
+        {
+            "sources.tracts.targets": {
+                "mix": {**landuse, "kind": "composition"},
+                "main": {**landuse, "kind": "class", "weighting": "plain"},
+                "poor": {
+                    **{"unit": "0 or 1", "kind": "binary", "column": "rate", "above": 0.2},
+                    **{"weighting": "population", "per": {"count": "population", "times": 100}},
+                },
+                "income": {"unit": "dollars", "column": "inc", "ceiling": 0.9},
+            }
+        }
+    ).place("town")
+    targets = tracts.targets
+    assert [(t.name, t.kind, dict(t.classes)) for t in targets.values()] == [
+        ("mix", "composition", {"parks": "c0", "1": "c1"}),
+        ("main", "class", {"parks": "c0", "1": "c1"}),
+        ("poor", "binary", {}),
+        ("income", "number", {}),
+    ]
+    assert (targets["mix"].weighting, targets["main"].weighting) == ("area", "plain")
+    poor = targets["poor"]
+    assert (poor.above, poor.weighting, poor.per.count, poor.per.times) == (
+        *(0.2, "population"),
+        *("population", 100),
+    )
+    assert (targets["income"].ceiling, poor.ceiling) == (0.9, None)
+    # The columns of the classes are read from the file.
+    assert {"c0", "c1", "rate", "inc"} <= set(tracts.sources["tracts"].value_columns)
+
+
+def test_kinds_of_targets_of_points(load):
+    targets = load(
+        {
+            "sources.shops.columns.category": "kind",
+            "sources.shops.targets": {
+                "any": {"unit": "0 or 1", "kind": "binary", "above": 0},
+                "what": {"unit": "kind", "kind": "class", "classes": ["cafe", "bank"]},
+                "common": {"unit": "kind", "kind": "class", "classes": 8, "level": "point"},
+                "rate": {"unit": "per head", "level": "tracts", "per": {"count": "population"}},
+                "size": {"unit": "m²", "level": "point", "column": "size"},
+            },
+        }
+    )
+    targets = targets.place("town").targets
+    assert (targets["any"].above, targets["any"].absent) == (0, "zero")
+    assert targets["what"].classes == {"cafe": "cafe", "bank": "bank"}
+    assert targets["what"].absent == "missing"
+    assert (targets["common"].most_frequent, dict(targets["common"].classes)) == (8, {})
+    assert targets["size"].aggregate == "value"
+    assert "cafe" not in load_columns(load)
+
+
+def load_columns(load):
+    """Columns that are read where the classes are categories, not columns."""
+    changed = {
+        "sources.shops.columns.category": "kind",
+        "sources.shops.targets": {
+            "what": {"unit": "kind", "kind": "class", "classes": ["cafe", "bank"]}
+        },
+    }
+    return load(changed).place("town").sources["shops"].file_columns
 
 
 def test_target_names_are_unique_in_a_place(load):
@@ -256,5 +417,24 @@ def test_the_manifest_of_the_repository():
             for histogram in source.histograms.values():
                 inputs |= set(histogram.bins.values())
             outcomes = {target.column for target in source.targets.values()}
+            for target in source.targets.values():
+                outcomes |= set(target.classes.values())
             assert not inputs & outcomes, f"{place.name}.{source.name}"
     assert "imagery" not in manifest.place("new-york").modalities
+
+
+def test_the_ceilings_of_the_synthetic_country_are_those_of_its_recipes():
+    """Stated twice: in the recipe that adds the noise, and where a reader looks."""
+    targets = load_manifest(ROOT / "data_manifest.yaml").place("synthetic").targets
+    assert {name: target.ceiling for name, target in targets.items()} == {
+        recipe.name: recipe.ceiling for recipe in RECIPES
+    }
+    for recipe in RECIPES:  # the scale on which the ceiling holds
+        assert (targets[recipe.name].transform == "log1p") == recipe.log
+
+
+def test_both_cities_have_targets_of_every_kind():
+    manifest = load_manifest(ROOT / "data_manifest.yaml")
+    for name in ("chicago", "new-york"):
+        kinds = {target.kind for target in manifest.place(name).targets.values()}
+        assert kinds == {"number", "binary", "class", "composition"}

@@ -75,24 +75,56 @@ Targets (points and zones)
 
     targets:
       crime:   {title: Crimes, column: crime_number, unit: crimes, transform: log1p}
+      robbery: {unit: per 1000 people, level: tracts, per: {count: population, times: 1000}}
       landuse: {title: Land use, unit: share of area, classes: {parks: class_0, homes: class_5}}
+      mix:     {kind: composition, unit: share of area, classes: {parks: class_0, homes: class_5}}
+      poor:    {kind: binary, unit: above 20 %, column: poverty, above: 0.2}
 
+kind        number (default), binary, class or composition: the table below
 column      the numbers; left out for `aggregate: count`
-classes     instead of column: `label: column`, one target `<name>_<label>` each
+classes     number, binary: instead of column, `label: column`, one target `<name>_<label>` each.
+            class, composition of zones: `label: column`, or a list of columns.
+            class, composition of points: a list of categories (`label: category`), or how many of
+            the most frequent ones
+above       binary: the number above which it is so; left out where the column holds 0 and 1
 aggregate   zones: value (default) or density (per km² of the zone).
-            points: count (default), sum, mean, or density (count per km²)
-level       points: cell (default), or a zones source; zones: the zones themselves
+            points: count (default), sum, mean, or density (count per km²); at level point: value
+level       points: cell (default), point (every record is a unit), or a zones source;
+            zones: the zones themselves
+weighting   zones: how the cells of a zone are averaged, by
+            area (default)  the area that they share with it;
+            plain           nothing: the plain mean of the cells whose centre lies in the zone;
+            population      the people in the shared area: the part of the cell that is shared x
+                            the `counts: population:` of the place's zones, spread by area;
+            flows           that part x the flow into and out of the cell.
+            A zone without any weight, such as a park by population, is weighted by area
+per         zones: a rate, `{count: , times: 1, at_least: 0}` = times x the number / a count of the
+            zones that are the level (a name in its `counts`); not known where that count is
+            zero or below `at_least`. For columns of one file there is `derive`
 absent      points: zero (default for count, sum and density: the register is complete, so no
             record means none) or missing (default for mean)
-transform   none (default) or log1p
+transform   number: none (default) or log1p
+ceiling     number: the largest R² that the noise allows, above 0, at most 1, where it is known
 unit        required; title, note: optional text
+
+===========  ====================================================  ==============================
+kind         of zones                                              of points
+===========  ====================================================  ==============================
+number       a column                                              count, sum, mean or density
+binary       a column of 0 and 1, or whether one is `above`        whether that is `above`
+class        the largest of the columns of `classes`               the most frequent category
+composition  the columns of `classes` as shares of their sum       categories as shares
+===========  ====================================================  ==============================
+
+Classes and shares are of the declared parts alone. A unit of which a part is negative or not
+known, or all are zero, is left out; of equal parts the first counts.
 """
 
 import datetime
 import difflib
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast
 
@@ -101,8 +133,14 @@ import yaml
 from mobclip.errors import ManifestError
 
 Kind = Literal["points", "rasters", "zones", "flows"]
+TargetKind = Literal["number", "binary", "class", "composition"]
+Transform = Literal["none", "log1p"]
+Weighting = Literal["area", "plain", "population", "flows"]
 KINDS = ("points", "rasters", "zones", "flows")
 HISTOGRAM_UNITS = {"count": None, "people": None, "households": None, "percent": 0.01, "share": 1.0}
+POPULATION = "population"  # the conventional name of the count of people
+TARGET_KINDS = ("number", "binary", "class", "composition")
+WEIGHTINGS = ("area", "plain", "population", "flows")
 AGGREGATES = {"points": ("count", "sum", "mean", "density"), "zones": ("value", "density")}
 SUFFIXES = (
     *(".csv", ".csv.gz", ".parquet", ".geojson", ".geojson.gz", ".shp", ".gpkg", ".zip"),
@@ -156,17 +194,33 @@ class Condition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Per:
+    """Denominator of a rate: times x number / count of the zone."""
+
+    count: str  # a name in the `counts` of the level
+    times: float = 1.0
+    at_least: float = 0.0  # below this the rate is not known
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetSpec:
     """One quantity to be predicted from embeddings."""
 
     name: str
     title: str
     unit: str
-    column: str | None  # None for a count of points
-    aggregate: str  # one of AGGREGATES[kind of the source]
-    level: str  # "cell", or the name of the zones source whose zones are the units
-    transform: Literal["none", "log1p"] = "none"
+    column: str | None  # None for a count of points, and where there are `classes`
+    aggregate: str  # one of AGGREGATES[kind of the source]; "value" at level "point"
+    level: str  # "cell", "point", or the name of the zones source whose zones are the units
+    kind: TargetKind = "number"
+    classes: Mapping[str, str] = field(default_factory=dict)  # label -> column, or -> category
+    most_frequent: int = 0  # instead of classes: so many of the most frequent categories
+    above: float | None = None  # of a binary target: it is so above this number
+    weighting: Weighting = "area"  # of zones
+    per: Per | None = None
+    transform: Transform = "none"
     absent: Literal["zero", "missing"] = "missing"  # what a unit without any record means
+    ceiling: float | None = None  # largest R² that the noise allows
     note: str = ""
 
 
@@ -213,7 +267,9 @@ class SourceSpec:
         named = [*self.counts.values(), *self.intensive.values()]
         for histogram in self.histograms.values():
             named += [*histogram.bins.values(), *([histogram.total] if histogram.total else [])]
-        named += [target.column for target in self.targets.values() if target.column]
+        for target in self.targets.values():
+            named += [target.column] if target.column else []
+            named += target.classes.values() if self.kind == "zones" else []
         return tuple(dict.fromkeys(named))
 
     @property
@@ -359,6 +415,24 @@ _ROLE_SETS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("origin_cell", "destination_cell"),
     ),
 }
+_TARGET_KEYS = (
+    *("title", "unit", "kind", "column", "classes", "above", "aggregate", "weighting", "per"),
+    *("transform", "ceiling", "note"),
+)
+# Keys of a target that only some kinds of target have.
+_KINDS_OF_KEY = {
+    "column": ("number", "binary"),
+    "aggregate": ("number", "binary"),
+    "absent": ("number", "binary"),
+    "per": ("number", "binary"),
+    "above": ("binary",),
+    "transform": ("number",),
+    "ceiling": ("number",),
+}
+_CLASSES = {
+    "zones": "two or more of `label: column`, each its own column",
+    "points": "a list of two or more categories, or how many of the most frequent ones",
+}
 _OPTIONAL_ROLES = {"points": ("text", "category", "weight"), "zones": (), "flows": ("weight",)}
 
 
@@ -471,7 +545,7 @@ class _Parser:
             key: self.modality(key, item, f"{where}.modalities.{key}", sources)
             for key, item in self.named(given.get("modalities", {}), f"{where}.modalities").items()
         }
-        self.references(where, sources)
+        self.references(where, sources, modalities)
         return PlaceSpec(
             name=name,
             title=self.text(given.get("title", name), f"{where}.title"),
@@ -547,7 +621,12 @@ class _Parser:
             )
         return str(name)
 
-    def references(self, where: str, sources: Mapping[str, SourceSpec]) -> None:
+    def references(
+        self,
+        where: str,
+        sources: Mapping[str, SourceSpec],
+        modalities: Mapping[str, ModalitySpec],
+    ) -> None:
         """Names that point from one source to another, and target names."""
         owners: dict[str, str] = {}
         for key, source in sources.items():
@@ -563,9 +642,10 @@ class _Parser:
                         f"{sources[value].geometry_from!r}, from which it takes them.",
                     )
             for target in source.targets.values():
-                if target.level not in ("cell", key):
+                if target.level not in ("cell", "point", key):
                     level = f"{here}.targets.{target.name}.level"
                     self.reference(target.level, level, sources, kind="zones")
+                self.weights(target, f"{here}.targets.{target.name}", sources, modalities)
                 if target.name in owners:
                     self.problem(
                         f"{here}.targets.{target.name}",
@@ -573,6 +653,36 @@ class _Parser:
                         "names of targets are unique in a place.",
                     )
                 owners[target.name] = key
+
+    def weights(
+        self,
+        target: TargetSpec,
+        where: str,
+        sources: Mapping[str, SourceSpec],
+        modalities: Mapping[str, ModalitySpec],
+    ) -> None:
+        """What `weighting` and `per` of a target need from elsewhere in the place."""
+        peopled = any(POPULATION in source.counts for source in sources.values())
+        if target.weighting == "population" and not peopled:
+            self.problem(
+                f"{where}.weighting",
+                f"no zones source of this place has `counts: {{{POPULATION}: COLUMN}}`: add it "
+                "where the people are counted, or choose another weighting.",
+            )
+        if target.weighting == "flows" and "mobility" not in modalities:
+            self.problem(
+                f"{where}.weighting",
+                "this place has no modality mobility, whose flows would be the weights: add it, "
+                "or choose another weighting.",
+            )
+        counts = sources[target.level].counts if target.level in sources else {}
+        if target.per is not None and target.per.count not in counts:
+            self.problem(
+                f"{where}.per.count",
+                f"{target.per.count!r} is not among the counts of {target.level!r}, which has "
+                f"{_listed(list(counts))}.{_nearest(target.per.count, list(counts))} Declare it "
+                f"under `counts` of {target.level!r}.",
+            )
 
     # ---- sources ------------------------------------------------------------------------------
 
@@ -650,6 +760,7 @@ class _Parser:
                 f"{where}.targets",
                 kind=kind,
                 level=str(given.get("geometry_from", name)) if kind == "zones" else "cell",
+                categories="category" in columns,
             ),
             generator=generator,
         )
@@ -794,63 +905,131 @@ class _Parser:
             )
         return parsed
 
-    def targets(self, value: Any, where: str, *, kind: str, level: str) -> dict[str, TargetSpec]:
+    def targets(
+        self, value: Any, where: str, *, kind: str, level: str, categories: bool
+    ) -> dict[str, TargetSpec]:
         if not isinstance(value, dict):
             self.problem(where, f"{value!r} is not a mapping from names to targets.")
             return {}
         parsed: dict[str, TargetSpec] = {}
         for name, rule in value.items():
-            for target in self.target(str(name), rule, f"{where}.{name}", kind=kind, level=level):
-                parsed[target.name] = target
+            here = f"{where}.{name}"
+            keys = [*_TARGET_KEYS, *(("level", "absent") if kind == "points" else ())]
+            given = self.mapping(rule, here, keys=keys, required=("unit",))
+            of = self.choice(given.get("kind", "number"), f"{here}.kind", TARGET_KINDS)
+            for key, kinds in _KINDS_OF_KEY.items():
+                if key in given and of not in kinds:
+                    self.problem(
+                        here,
+                        f"{key} is for the kinds {_listed(kinds)}, not for {of}: leave it out.",
+                    )
+            target = self.target(str(name), given, here, kind=kind, of=of, level=level)
+            if of in ("class", "composition"):
+                classes, count = self.parts(given, here, kind=kind, categories=categories)
+                expanded = [replace(target, column=None, classes=classes, most_frequent=count)]
+            elif "classes" in given:
+                expanded = [
+                    replace(
+                        target,
+                        name=f"{name}_{label}",
+                        title=f"{target.title}: {label}",
+                        column=column,
+                    )
+                    for label, column in self.renaming(given["classes"], f"{here}.classes").items()
+                ]
+            else:
+                expanded = [target]
+            parsed |= {one.name: one for one in expanded}
         return parsed
 
     def target(
-        self, name: str, rule: Any, where: str, *, kind: str, level: str
-    ) -> list[TargetSpec]:
-        keys = ["title", "unit", "column", "classes", "aggregate", "transform", "note"]
-        if kind == "points":
-            keys += ["level", "absent"]
-        given = self.mapping(rule, where, keys=keys, required=("unit",))
-        allowed = AGGREGATES.get(kind, ("value",))
+        self, name: str, given: Mapping[str, Any], where: str, *, kind: str, of: str, level: str
+    ) -> TargetSpec:
+        level = self.text(given.get("level", level), f"{where}.level")
+        allowed = ("value",) if level == "point" else AGGREGATES.get(kind, ("value",))
         aggregate = self.choice(given.get("aggregate", allowed[0]), f"{where}.aggregate", allowed)
         # A count, and a density of points, is of the records themselves.
-        wants_column = kind == "zones" or aggregate in ("sum", "mean")
-        if ("column" in given) + ("classes" in given) != wants_column:
+        wants_column = kind == "zones" or aggregate in ("sum", "mean", "value")
+        numeric = of in ("number", "binary")
+        if numeric and ("column" in given) + ("classes" in given) != wants_column:
             self.problem(
                 where,
                 f"the aggregate {aggregate!r} needs "
                 + ("one of column and classes." if wants_column else "no column."),
             )
-        title = self.text(given.get("title", name), f"{where}.title")
-        classes: list[tuple[str, str, str | None]] = [(name, title, given.get("column"))]
-        if "classes" in given:
-            labelled = self.renaming(given["classes"], f"{where}.classes")
-            classes = [
-                (f"{name}_{label}", f"{title}: {label}", column)
-                for label, column in labelled.items()
-            ]
-        absent = "missing" if aggregate in ("mean", "value") or kind == "zones" else "zero"
-        return [
-            TargetSpec(
-                name=key,
-                title=heading,
-                unit=self.text(given.get("unit", ""), f"{where}.unit"),
-                column=None if column is None else self.text(column, f"{where}.column"),
-                aggregate=aggregate,
-                level=self.text(given.get("level", level), f"{where}.level"),
-                transform=cast(
-                    Literal["none", "log1p"],
-                    self.choice(
-                        given.get("transform", "none"), f"{where}.transform", ("none", "log1p")
-                    ),
+        if of == "composition" and level == "point":
+            self.problem(where, "a point has one category, no shares: choose `kind: class`.")
+        for key in ("weighting", "per"):
+            if key in given and level in ("cell", "point"):
+                self.problem(
+                    where, f"{key} is for targets of zones: leave it out at level {level}."
+                )
+        if "absent" in given and level == "point":
+            self.problem(where, "absent is for units of many records: leave it out at level point.")
+        if of == "binary" and aggregate in ("count", "sum", "density") and "above" not in given:
+            self.problem(where, f"a {aggregate} is not 0 or 1: say `above` which number it is so.")
+        complete = kind == "points" and numeric and aggregate in ("count", "sum", "density")
+        absent = "zero" if complete else "missing"
+        ceiling = self.number(given["ceiling"], f"{where}.ceiling") if "ceiling" in given else None
+        if ceiling is not None and not 0 < ceiling <= 1:
+            self.problem(f"{where}.ceiling", f"{ceiling} is not an R²: choose above 0, at most 1.")
+        return TargetSpec(
+            name=name,
+            title=self.text(given.get("title", name), f"{where}.title"),
+            unit=self.text(given.get("unit", ""), f"{where}.unit"),
+            column=self.text(given["column"], f"{where}.column") if "column" in given else None,
+            aggregate=aggregate,
+            level=level,
+            kind=cast(TargetKind, of),
+            above=self.number(given["above"], f"{where}.above") if "above" in given else None,
+            weighting=cast(
+                Weighting,
+                self.choice(given.get("weighting", "area"), f"{where}.weighting", WEIGHTINGS),
+            ),
+            per=self.per(given["per"], f"{where}.per", aggregate) if "per" in given else None,
+            transform=cast(
+                Transform,
+                self.choice(
+                    given.get("transform", "none"), f"{where}.transform", ("none", "log1p")
                 ),
-                absent=cast(
-                    Literal["zero", "missing"],
-                    self.choice(
-                        given.get("absent", absent), f"{where}.absent", ("zero", "missing")
-                    ),
-                ),
-                note=self.text(given.get("note", ""), f"{where}.note"),
+            ),
+            absent=cast(
+                Literal["zero", "missing"],
+                self.choice(given.get("absent", absent), f"{where}.absent", ("zero", "missing")),
+            ),
+            ceiling=ceiling,
+            note=self.text(given.get("note", ""), f"{where}.note"),
+        )
+
+    def parts(
+        self, given: Mapping[str, Any], where: str, *, kind: str, categories: bool
+    ) -> tuple[dict[str, str], int]:
+        """Classes by label, or how many of the most frequent ones."""
+        if kind == "points" and not categories:
+            self.problem(
+                where,
+                "classes of points are their categories: name their column under `columns` of the "
+                "source, as `category`.",
             )
-            for key, heading, column in classes
-        ]
+        value = given.get("classes")
+        if kind == "points" and isinstance(value, int):
+            return {}, self.whole(value, f"{where}.classes", low=2)
+        if value is None:
+            self.problem(where, f"classes is missing: give {_CLASSES[kind]}.")
+            return {}, 0
+        classes = self.renaming(value, f"{where}.classes")
+        if len(set(classes.values())) < max(2, len(classes)):
+            self.problem(
+                f"{where}.classes", f"there are to be two classes or more: give {_CLASSES[kind]}."
+            )
+        return classes, 0
+
+    def per(self, value: Any, where: str, aggregate: str) -> Per:
+        given = self.mapping(value, where, keys=("count", "times", "at_least"), required=("count",))
+        if aggregate not in ("count", "sum", "value"):
+            self.problem(where, f"a {aggregate} is no amount that a rate is made of.")
+        return Per(
+            count=self.text(given.get("count", ""), f"{where}.count"),
+            times=self.number(given.get("times", 1), f"{where}.times"),
+            at_least=self.number(given.get("at_least", 0), f"{where}.at_least"),
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,8 @@ from scipy import sparse
 from mobclip import grid
 from mobclip.errors import ArtefactError, ConfigError
 from mobclip.graph import MobilityGraph
+from mobclip.manifest import TargetKind as TargetKind  # defined there, used from here
+from mobclip.manifest import Transform
 from mobclip.storage import (
     atomic_path,
     digest,
@@ -27,8 +29,6 @@ from mobclip.storage import (
 )
 from mobclip.table import CellTable
 
-Transform = Literal["none", "log1p"]
-TargetKind = Literal["number", "binary", "class", "composition"]
 MOBILITY = "mobility"  # the modality that is a graph, not a table
 
 
@@ -153,11 +153,9 @@ class Target:
     def cell_of_unit(self, cells: UInt64[np.ndarray, "cells"]) -> UInt64[np.ndarray, "units"]:
         """The heaviest cell of each unit, which places the unit in a spatial block."""
         weights = self.weights
-        heaviest = [
-            weights.indices[start + int(np.argmax(weights.data[start:stop]))]
-            for start, stop in zip(weights.indptr[:-1], weights.indptr[1:], strict=True)
-        ]
-        return cells[np.asarray(heaviest, np.int64)]
+        unit = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+        heaviest_first = np.lexsort((-weights.data, unit))
+        return cells[weights.indices[heaviest_first[weights.indptr[:-1]]]]
 
     def restrict(
         self, cells: UInt64[np.ndarray, "cells"], kept: UInt64[np.ndarray, " kept"]

@@ -13,12 +13,11 @@ from jaxtyping import Bool, Float64, UInt64
 from scipy import sparse
 
 from mobclip.errors import RecordError
-from mobclip.manifest import HistogramSpec, SourceSpec
+from mobclip.manifest import POPULATION, HistogramSpec, SourceSpec
 from mobclip.overlay import overlay
 from mobclip.records import ZoneRecords
 from mobclip.table import CellTable
 
-POPULATION = "population"  # the conventional name of the count of people
 # Less of a cell than this inside zones with people is a sliver of a border, not evidence.
 MIN_COVERED = 0.1
 
