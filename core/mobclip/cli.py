@@ -29,6 +29,7 @@ from mobclip.errors import ConfigError, MissingExtra, MobclipError
 
 if TYPE_CHECKING:
     from mobclip.config import TrainConfig
+    from mobclip.manifest import PlaceSpec
     from mobclip.pipeline import Workspace
     from mobclip.place import Place
 
@@ -62,6 +63,8 @@ Cells = Annotated[
     int | None, typer.Option(help="Size of the synthetic country in cells (default 20,000).")
 ]
 Device = Annotated[str | None, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds: folds and training.")]
+Recipe = Annotated[str, typer.Option(help="What is studied: propagated, pca or mobclip-paper.")]
 Run = Annotated[
     str | None,
     typer.Option(
@@ -130,7 +133,7 @@ def tokenize(
     cells: Cells = None,
 ) -> None:
     """Turn raw records into cells, tokens, a mobility graph and targets."""
-    with _tokenized(place, resolution, cells) as (_, made):
+    with _tokenized(place, resolution, cells) as (_, _, made):
         pass
     _describe(made)
 
@@ -151,7 +154,7 @@ def train(
     from mobclip import pipeline
 
     settings = _train_config(config, epochs=epochs, seed=seed, device=device)
-    with _tokenized(place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
         pipeline.embed(workspace, made, pipeline.PAPER, config=settings, seed=settings.seed)
         pipeline.project(workspace, made, pipeline.PAPER)
     console.print(f"Embeddings are in {made.folder / 'runs' / pipeline.PAPER}", soft_wrap=True)
@@ -167,8 +170,8 @@ def embed(
     """Write embeddings (GeoParquet) of one run, or of every run that the place allows."""
     from mobclip import pipeline
 
-    with _tokenized(place, resolution, cells) as (workspace, made):
-        names = [run] if run else pipeline.possible_runs(made)
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
+        names = [run] if run else pipeline.explored_runs(made)
         for name in names:
             pipeline.embed(workspace, made, name)
             pipeline.project(workspace, made, name)
@@ -188,7 +191,7 @@ def project(
     """Lay the embeddings out in 3-D and 2-D and colour the cells by it."""
     from mobclip import pipeline
 
-    with _tokenized(place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
         names = [run] if run else _best_first(workspace, made)
         for name in names:
             pipeline.project(workspace, made, name, method=method)
@@ -220,7 +223,7 @@ def search(
 
     if sum(one is not None for one in (cell, at, text)) != 1:
         raise ConfigError("say what to search for: one of --cell, --at LON LAT, or --text.")
-    with _tokenized(place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
         name = run or _best_first(workspace, made)[0]
         path = made.folder / "runs" / name / "embeddings.parquet"
         there = name in made.runs()
@@ -268,7 +271,7 @@ def probe(
     """Score the existing runs on every target: R² on random folds and on spatial blocks."""
     from mobclip import pipeline
 
-    with _tokenized(place, resolution, cells) as (workspace, made):
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
         if not made.runs():
             raise ConfigError(f"{place} has no embeddings yet: run `mobclip embed {place}`.")
         table = pipeline.probe(workspace, made)
@@ -280,19 +283,184 @@ def evaluate(
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: folds and training.")] = 3,
+    seeds: Seeds = 3,
+    external: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of other embeddings to be scored in the same folds: Parquet, GeoParquet "
+            "or CSV with h3 or lon/lat and vectors. May be given several times."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(help="Leave out held-out flows, boosted trees and the paper's protocol."),
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of training settings (see config.py).")
     ] = None,
 ) -> None:
-    """Make every run anew for every seed, and print the probe table."""
-    from mobclip import pipeline
+    """Make every run anew for every seed, and write one report: how good, and how sure?"""
+    from mobclip.studies.evaluate import evaluate as make
 
     settings = _train_config(config)
-    with _tokenized(place, resolution, cells) as (workspace, made):
-        table = pipeline.evaluate(workspace, made, seeds=range(seeds), config=settings)
-    _print_ladder(table, made.title)
-    console.print(f"All numbers: {made.folder / 'evaluation.json'}", soft_wrap=True)
+    with _tokenized(place, resolution, cells) as (workspace, spec, made):
+        results = make(
+            workspace,
+            spec,
+            made,
+            seeds=range(seeds),
+            config=settings,
+            external=external or [],
+            quick=quick,
+        )
+    table = Table("run", "dims", "R² on spatial blocks", "95 %", "random folds", "regions")
+    for line in results["ladder"]:
+        table.add_row(
+            line["run"],
+            str(line["dims"]),
+            f"{line['blocks']:.3f} ± {line['blocks_spread']:.3f}",
+            f"{line['blocks_low']:.3f} to {line['blocks_high']:.3f}",
+            f"{line['random']:.3f}",
+            f"{line['regions']:.3f}",
+        )
+    numbers = [one for one in results["targets"].values() if one["kind"] == "number"]
+    console.print(
+        f"\n[bold]{made.title}[/]: mean R² over {len(numbers)} targets, ± standard deviation over "
+        f"{len(results['seeds'])} seeds (folds and training), 95 % interval by resampling areas"
+    )
+    console.print(table)
+    for name, reason in results["left_out"].items():
+        console.print(f"Left out: {name} ({reason})", highlight=False)
+    for warning in results["warnings"]:
+        console.print(f"[yellow]{warning}[/]", highlight=False)
+    folder = made.folder / "evaluation"
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"All numbers: {folder / 'results.json'}", soft_wrap=True)
+
+
+@app.command()
+def ablate(
+    place: PlaceName,
+    recipe: Recipe = "propagated",
+    resolution: Resolution = None,
+    cells: Cells = None,
+    seeds: Seeds = 3,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
+    ] = None,
+) -> None:
+    """What is each modality worth, and each dimension, and the resolution?"""
+    from mobclip.studies.ablate import ablate as study
+
+    settings = _train_config(config)
+    with _tokenized(place, resolution, cells) as (workspace, spec, made):
+        found = study(workspace, spec, recipe=recipe, seeds=range(seeds), config=settings)
+    table = Table("study", "what", "R² on blocks", "against all of it", "R² on random folds")
+    for row in found["rows"]:
+        if row.get("blocks") is None:
+            table.add_row(row["study"], row["what"], "-", row.get("note", ""), "-")
+            continue
+        table.add_row(
+            row["study"],
+            row["what"],
+            f"{row['blocks']:.3f} ± {row['blocks_spread']:.3f}",
+            f"{row['difference']:+.3f}" if row.get("difference") is not None else "",
+            f"{row['random']:.3f} ± {row['random_spread']:.3f}",
+        )
+    console.print(f"\n[bold]{made.title}[/]: ablations of {recipe}")
+    console.print(table)
+    console.print("`mobclip evaluate` puts them into its report.")
+
+
+@app.command()
+def scale(
+    place: PlaceName,
+    recipe: Recipe = "propagated",
+    resolution: Resolution = None,
+    cells: Cells = None,
+    seeds: Seeds = 3,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
+    ] = None,
+) -> None:
+    """How does quality grow with cells, flows, POIs, modalities, dimensions? And the cost?"""
+    from mobclip.studies.scale import scale as study
+
+    settings = _train_config(config)
+    with _tokenized(place, resolution, cells) as (workspace, spec, made):
+        found = study(workspace, spec, recipe=recipe, seeds=range(seeds), config=settings)
+    table = Table("axis", "size", "R² on blocks", "seconds", "peak MB", "law of the error")
+    for axis, one in found["axes"].items():
+        for point in one["points"]:
+            table.add_row(
+                axis,
+                f"{point['x']:,g} {one['unit']}",
+                f"{point['blocks']:.3f} ± {point['spread']:.3f}",
+                f"{point['seconds']:.1f}",
+                f"{point['peak_mb']:,.0f}",
+                "",
+            )
+        law = one.get("law")
+        if law:
+            exponent = f"x^-{law['b']:.3f} [{law['low']:.3f}, {law['high']:.3f}]"
+            table.add_row("", "", "", "", "", exponent, end_section=True)
+    console.print(f"\n[bold]{made.title}[/]: {recipe} at growing sizes")
+    console.print(table)
+    console.print("`mobclip evaluate` puts them into its report.")
+
+
+@app.command()
+def transfer(
+    places: Annotated[list[str], typer.Argument(help="Two places or more, e.g. chicago new-york.")],
+    resolution: Resolution = None,
+) -> None:
+    """Learn a probe in one place and test it in another, in a space that they share."""
+    from mobclip import pipeline
+    from mobclip.studies.transfer import transfer as study
+
+    with _progress() as on_step:
+        workspace = _workspace(on_step)
+        made = {
+            name: pipeline.tokenize(workspace, workspace.spec(name, resolution=resolution))
+            for name in places
+        }
+        rows = study(made)
+    table = Table("learned in", "tested in", "target", "R²", "R² but for the level", "R² within")
+    for row in rows:
+        table.add_row(
+            row["source"],
+            row["place"],
+            row["target"],
+            *(f"{row[name]:.3f}" for name in ("r2", "r2_shifted", "r2_within")),
+        )
+    console.print(table)
+    console.print(
+        "R² within: spatial blocks of the tested place itself. R² below 0: the mean of the tested "
+        "place would have been better."
+    )
+
+
+@app.command()
+def regions(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of arrays (see `python -m pydoc mobclip.evaluation.regions`)."),
+    ],
+) -> None:
+    """Score our training-free rows on a region-embedding benchmark, by that field's protocol."""
+    from mobclip.evaluation.regions import RegionBenchmark, compare
+
+    rows = compare(RegionBenchmark.load(folder))
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(*names)
+    for row in rows:
+        table.add_row(
+            *(
+                f"{one:.3f}" if isinstance(one, float) else str(one or "")
+                for one in (row.get(name) for name in names)
+            )
+        )
+    console.print(table)
 
 
 @app.command("app")
@@ -372,14 +540,14 @@ def _workspace(on_step: Callable[[str, int, int], None]) -> "Workspace":
 @contextmanager
 def _tokenized(
     place: str, resolution: int | None, cells: int | None
-) -> "Iterator[tuple[Workspace, Place]]":
+) -> "Iterator[tuple[Workspace, PlaceSpec, Place]]":
     """A progress display, and under it the tokenized place."""
     from mobclip import pipeline
 
     with _progress() as on_step:
         workspace = _workspace(on_step)
         spec = workspace.spec(place, resolution=resolution, cells=cells)
-        yield workspace, pipeline.tokenize(workspace, spec)
+        yield workspace, spec, pipeline.tokenize(workspace, spec)
 
 
 def _default_manifest() -> Path:

@@ -9,8 +9,9 @@ stage                 reads                       writes, under `<data>/`
 `embed`               a place (and its model)     `.../runs/<run>/embeddings.parquet`
 `project`             embeddings                  `.../runs/<run>/projection.parquet`
 `probe`               embeddings and targets      `.../probes.json`
-`evaluate`            a place                     `.../evaluation.json`
 ====================  ==========================  =============================================
+
+What takes many of them (evaluation, ablations, scaling) is in `mobclip.studies`.
 
 Every output carries the key of its inputs (a hash). A stage whose output has the key already is
 not run again.
@@ -44,7 +45,7 @@ from mobclip.storage import atomic_path, digest, read_footer, read_json, read_pa
 log = logging.getLogger(__name__)
 
 PAPER = "mobclip-paper"  # the run that is trained
-FORMAT = 1  # raised when a stage's output changes for the same input
+FORMAT = 2  # raised when a stage's output changes for the same input
 
 OnStep = Callable[
     [str, int, int], None
@@ -200,7 +201,7 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
         cells=cells,
         tables={name: one.table for name, one in made.items() if one.table is not None},
         graph=None if graph is None else graph.restrict(cells),
-        targets=modalities.targets.build(records, spec, cells),
+        targets=modalities.targets.build(records, spec, cells, graph),
         featurizers={
             name: one.featurizer for name, one in made.items() if one.featurizer is not None
         },
@@ -259,6 +260,15 @@ def _context(spec: PlaceSpec, area: shapely.Geometry, paths: Mapping[str, Path])
 
 
 # ---- runs: train, embed, project -------------------------------------------------------------
+
+
+# Rows of the evaluation's ladder that nobody wants a map of.
+LADDER_ONLY = ("random", "neighbours", "poi-counts", "line", "lightgcn", "poi-clusters")
+
+
+def explored_runs(place: Place) -> list[str]:
+    """The runs that are made to be looked at."""
+    return [run for run in possible_runs(place) if run not in LADDER_ONLY]
 
 
 def possible_runs(place: Place) -> list[str]:
@@ -401,7 +411,7 @@ def project(
     return made
 
 
-# ---- probe, evaluate -------------------------------------------------------------------------
+# ---- probe -------------------------------------------------------------------------
 
 
 def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
@@ -416,12 +426,14 @@ def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -
     if path.is_file() and _key_of(path) == key:
         table: dict[str, Any] = read_json(path)
         return table
-    targets, too_small = _probeable(place)
+    targets, too_small = probeable(place)
     rows = []
     for done, name in enumerate(names):
         workspace.on_step(f"probing {name}", done, len(names))
         embeddings = Embeddings.load(place.folder / "runs" / name / "embeddings.parquet")
-        for result in probe_all(embeddings, targets, seeds=seeds):
+        recipe = BASELINES.get(name)
+        kind = recipe.probe if recipe else "ridge"
+        for result in probe_all(embeddings, targets, seeds=seeds, probe=kind):
             rows += [{**row, "dims": embeddings.dims} for row in result.to_rows()]
     workspace.on_step("probes done", len(names), len(names))
     table = {
@@ -436,63 +448,7 @@ def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -
     return table
 
 
-def evaluate(
-    workspace: Workspace,
-    place: Place,
-    *,
-    seeds: Sequence[int] = SEEDS,
-    config: TrainConfig | None = None,
-) -> dict[str, Any]:
-    """The ladder: every possible run, made anew for every seed, on every target.
-
-    A seed sets the folds and everything random in the run, training included.
-    """
-    targets, too_small = _probeable(place)
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    features = {seed: Features(place, seed=seed) for seed in seeds}
-    for run in possible_runs(place):
-        for seed in seeds:
-            name = run if seed == 0 else f"seed{seed}/{run}"
-            embeddings = embed(
-                workspace,
-                place,
-                name,
-                recipe=run,
-                seed=seed,
-                config=config,
-                features=features[seed],
-            )
-            workspace.on_step(f"probing {name}", 0, 0)
-            for result in probe_all(embeddings, targets, seeds=[seed]):
-                for row in result.to_rows():
-                    mine = rows.setdefault(
-                        (run, result.target, row["protocol"]),
-                        {**row, "run": run, "dims": embeddings.dims, "per_seed": []},
-                    )
-                    mine["per_seed"] += row["per_seed"]
-    for row in rows.values():
-        row["mean"] = float(np.mean(row["per_seed"]))
-        row["spread"] = float(np.std(row["per_seed"], ddof=1)) if len(seeds) > 1 else 0.0
-    table = {
-        "place": place.name,
-        "title": place.title,
-        "resolution": place.resolution,
-        "cells": len(place.cells),
-        "generated": place.provenance.get("generated", False),
-        "targets": {
-            name: {"title": one.title, "unit": one.unit, "level": one.level, "n": len(one.values)}
-            for name, one in place.targets.items()
-        },
-        "protocol": "ridge, 5 folds; a seed sets the folds and the training",
-        "seeds": list(seeds),
-        "left_out": too_small,
-        "rows": list(rows.values()),
-    }
-    write_json(place.folder / "evaluation.json", table)
-    return table
-
-
-def _probeable(place: Place) -> tuple[dict[str, Target], dict[str, str]]:
+def probeable(place: Place) -> tuple[dict[str, Target], dict[str, str]]:
     """Targets that can be probed, and of the others why not."""
     left_out = {
         name: f"{len(target.values)} labelled units; {FOLDS} folds need {4 * FOLDS}"
@@ -512,7 +468,7 @@ def demo(workspace: Workspace, spec: PlaceSpec, config: TrainConfig | None = Non
     """Everything but the app: tokens, every run, PCA colours, probes."""
     place = tokenize(workspace, spec)
     features = Features(place)
-    for run in possible_runs(place):
+    for run in explored_runs(place):
         embed(workspace, place, run, config=config, features=features)
         project(workspace, place, run)
     if place.targets:
