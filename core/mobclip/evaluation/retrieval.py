@@ -86,7 +86,9 @@ def text_recall(
     The query is the name of a category, the truth its points as counted in the POI tokens, a
     cell's score the cosine of its vector to the vector of the words. **POI text is an input of
     the embeddings**: this measures whether the path from words to cells works, not whether
-    anything is known about places without data. A run that lost the text scores 0.5.
+    anything is known about places without data. A run that lost the text scores 0.5. Less than
+    that is possible: points are most in the cells that hold everything, whose vectors are about
+    everything, and a query of one word may rank cells with little else before them.
 
     Parameters
     ----------
