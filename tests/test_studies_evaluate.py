@@ -1,5 +1,6 @@
 """The whole evaluation on a small country: one report, the same folds for everyone."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -109,7 +110,7 @@ def test_the_report_and_the_numbers_are_on_disk(evaluated):
     page = (folder / "report.html").read_text("utf-8")
     for run in results["runs"]:
         assert run in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", page)  # loads nothing
     assert (folder / "tables.md").read_text("utf-8").count("|") > 50
 
 

@@ -52,7 +52,7 @@ def test_spaces_and_targets_have_to_be_the_same(toy_place):
     with pytest.raises(ConfigError, match="not of one space"):
         between(one, toy_place.targets, other, toy_place.targets)
     dollars = {"kind": replace(toy_place.targets["kind"], unit="dollars")}
-    with pytest.raises(ConfigError, match="no target is in both places"):
+    with pytest.raises(ConfigError, match="no target is described alike"):
         between(one, toy_place.targets, one, dollars)
 
 

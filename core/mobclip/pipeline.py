@@ -354,7 +354,8 @@ def embed(
     folder = place.folder / "runs" / run
     path = folder / "embeddings.parquet"
     config = replace(config or TrainConfig(), seed=seed)
-    key = _run_key(place, recipe, config if recipe == PAPER else seed)
+    options = features.options if features else {}
+    key = _run_key(place, recipe, config if recipe == PAPER else {"seed": seed, **options})
     if path.is_file() and read_footer(path).get("provenance", {}).get("key") == key:
         return Embeddings.load(path)
     if recipe == PAPER:
@@ -476,8 +477,8 @@ def demo(workspace: Workspace, spec: PlaceSpec, config: TrainConfig | None = Non
     return place
 
 
-def _run_key(place: Place, recipe: str, settings: TrainConfig | int) -> str:
-    plain = settings.to_dict() if isinstance(settings, TrainConfig) else settings
+def _run_key(place: Place, recipe: str, settings: TrainConfig | Mapping[str, Any]) -> str:
+    plain = settings.to_dict() if isinstance(settings, TrainConfig) else dict(settings)
     return digest(
         {
             "format": FORMAT,
