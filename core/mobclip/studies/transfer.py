@@ -43,8 +43,8 @@ def between(
 ) -> list[dict[str, Any]]:
     """Ridge learned on all units of one place, tested on all units of the other.
 
-    For each number target that both places describe alike (name, title, unit, transform, note: land
-    use of class 3 is another thing in another city, and its note says so):
+    For each number target that both places describe alike (name, title, unit, transform: land
+    use of class 3 is another thing in another city, and its title has to say so):
     `r2` against the mean of the place that is tested, so that 0 is what knowing that mean would
     give; `r2_shifted` after the mean error is taken off (is the pattern right where the level is
     not?); `spearman`; and `r2_within`, the block cross-validation inside the place that is tested.
@@ -66,7 +66,7 @@ def between(
     ]
     if not both:
         raise ConfigError(
-            "no target is described alike in both places (name, title, unit, transform, note): "
+            "no target is described alike in both places (name, title, unit, transform): "
             f"{', '.join(source_targets)} against {', '.join(test_targets)}."
         )
     rows = []
@@ -100,7 +100,7 @@ def between(
 def _alike(one: Target, other: Target) -> bool:
     enough = min(len(one.unit_ids), len(other.unit_ids)) >= 4 * FOLDS
     number = one.kind == other.kind == "number"
-    told = [(each.title, each.unit, each.transform, each.note) for each in (one, other)]
+    told = [(each.title, each.unit, each.transform) for each in (one, other)]
     return enough and number and told[0] == told[1]
 
 
