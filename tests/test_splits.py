@@ -1,12 +1,16 @@
 """Regions, buffers and splitters: against naive loops, scipy and scikit-learn."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.vq import kmeans2
+from scipy.optimize import linprog
 from sklearn.linear_model import Ridge
+from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 
 from mobclip import grid
@@ -33,38 +37,49 @@ def on_sphere(cells: np.ndarray) -> np.ndarray:
 # ---- regions -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10_000), folds=st.integers(2, 8))
-def test_regions_are_a_fixed_point_of_k_means(seed, folds):
-    """Each unit is nearest to the mean of its own region: what k-means means, and compactness."""
+def separable(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a plane lies between two sets of points."""
+    points = np.concatenate([one, other])
+    points = (points - points.mean(axis=0)) / points.std(axis=0).max()
+    side = np.repeat([1.0, -1.0], [len(one), len(other)])
+    rows = -side[:, None] * np.column_stack([points, np.ones(len(points))])
+    return bool(
+        linprog(np.zeros(4), A_ub=rows, b_ub=-np.ones(len(points)), bounds=(None, None)).success
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), folds=st.integers(2, 6))
+def test_regions_are_whole_and_none_reaches_into_another(seed, folds):
     rng = np.random.default_rng(seed)
-    cells = rng.choice(CELLS, 300)  # some repeat
+    cells = rng.choice(CELLS, 200)  # some repeat
     region = region_folds(cells, folds=folds, rng=np.random.default_rng(seed))
     assert set(region.tolist()) == set(range(folds))
     points = on_sphere(cells)
-    means = np.stack([points[region == one].mean(axis=0) for one in range(folds)])
-    away = np.linalg.norm(points[:, None] - means, axis=2)
-    np.testing.assert_allclose(away[np.arange(300), region], away.min(axis=1), rtol=1e-12)
+    for one, other in combinations(range(folds), 2):
+        assert separable(points[region == one], points[region == other])
     again = region_folds(cells, folds=folds, rng=np.random.default_rng(seed))
     np.testing.assert_array_equal(region, again)
     for cell in np.unique(cells):
         assert len(np.unique(region[cells == cell])) == 1
 
 
-def test_regions_are_about_as_compact_as_those_of_scipy():
+def test_regions_are_nearly_as_compact_as_those_of_scipy_and_differ_by_seed():
     points = on_sphere(CELLS)
 
     def spread(region: np.ndarray) -> float:
         means = np.stack([points[region == one].mean(axis=0) for one in range(5)])
         return float(((points - means[region]) ** 2).sum())
 
-    ours = [spread(region_folds(CELLS, folds=5, rng=np.random.default_rng(s))) for s in range(8)]
+    ours = [region_folds(CELLS, folds=5, rng=np.random.default_rng(s)) for s in range(6)]
     theirs = [
-        spread(kmeans2(points, 5, iter=100, minit="++", rng=np.random.default_rng(s))[1])
-        for s in range(8)
+        kmeans2(points, 5, iter=100, minit="++", rng=np.random.default_rng(s))[1] for s in range(6)
     ]
-    assert np.median(ours) <= 1.1 * np.median(theirs)
-    assert len(set(ours)) > 1  # seeds give different regions
+    assert np.median([*map(spread, ours)]) <= 1.25 * np.median([*map(spread, theirs)])
+    assert min(np.bincount(one).min() for one in ours) > 0.04 * len(CELLS)
+    # What k-means without random weights fails: its seeds agree to 0.9 and more in small places.
+    agreement = [adjusted_rand_score(a, b) for a, b in combinations(ours, 2)]
+    assert np.mean(agreement) < 0.8
 
 
 def test_far_apart_islands_are_regions():

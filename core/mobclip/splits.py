@@ -112,7 +112,9 @@ def region_folds(
 
     Regions are the k-means clusters of the units' positions on the sphere (Lloyd 1982, started by
     k-means++, Arthur and Vassilvitskii 2007): each unit belongs to the nearest of `folds` centres.
-    They differ in size, as regions do.
+    They differ in size, as regions do. Left alone, k-means ends in nearly the same regions from
+    every start, and repeats over seeds would be no repeats; so the blocks of `block_folds` weigh
+    at random, exponentially, as in Rubin's (1981) Bayesian bootstrap.
 
     Parameters
     ----------
@@ -125,46 +127,51 @@ def region_folds(
             f"units at {len(distinct)} different cells cannot make {folds} regions: ask for at "
             f"most {len(distinct)} folds, or use random folds."
         )
+    blocks, block = np.unique(block_of(distinct, folds=folds), return_inverse=True)
+    weights = units * rng.exponential(size=len(blocks))[block]
     points = _on_sphere(distinct)
-    centres = _seeds(points, units, folds, rng)
+    points -= points.mean(axis=0)  # small numbers: a cell is a millionth of the sphere's radius
+    centres = _seeds(points, weights, folds, rng)
     region = np.full(len(points), -1)
     for _ in range(300):  # far more than it takes
-        before, region = region, _distances2(points, centres).argmin(axis=1)
-        size = np.bincount(region, units, minlength=folds)
-        for empty in np.flatnonzero(size == 0):
-            # A centre that lost all its points starts again at the point worst served.
-            away = ((points - centres[region]) ** 2).sum(axis=1)
-            away[np.bincount(region, minlength=folds)[region] == 1] = -1
-            region[away.argmax()] = empty
-        if np.array_equal(region, before):
+        # |x - c|² without |x|², which is the same for every centre.
+        nearest = ((centres**2).sum(axis=1) - 2 * points @ centres.T).argmin(axis=1)
+        _fill(nearest, points, centres)
+        if np.array_equal(nearest, region):
             break
-        size = np.bincount(region, units, minlength=folds)
-        sums = [np.bincount(region, units * axis, minlength=folds) for axis in points.T]
-        centres = np.column_stack(sums) / size[:, None]
+        region = nearest
+        sums = [np.bincount(region, weights * axis, minlength=folds) for axis in points.T]
+        centres = np.column_stack(sums) / np.bincount(region, weights, minlength=folds)[:, None]
     return region[which]
 
 
 def _seeds(
     points: Float64[np.ndarray, "m 3"],
-    units: Int64[np.ndarray, " m"],
+    weights: Float64[np.ndarray, " m"],
     count: int,
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, "count 3"]:
     """Points to start from, each drawn by the squared distance to those drawn before it."""
-    chosen = [int(rng.choice(len(points), p=units / units.sum()))]
+    chosen = [int(rng.choice(len(points), p=weights / weights.sum()))]
     nearest = np.full(len(points), np.inf)
     while len(chosen) < count:
         nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-        chance = nearest * units
+        chance = nearest * weights
         chosen.append(int(rng.choice(len(points), p=chance / chance.sum())))
     return points[chosen]
 
 
-def _distances2(
-    points: Float64[np.ndarray, "m 3"], centres: Float64[np.ndarray, "k 3"]
-) -> Float64[np.ndarray, "m k"]:
-    """Squared distances; differences first, since cells are metres apart on a unit sphere."""
-    return np.column_stack([((points - centre) ** 2).sum(axis=1) for centre in centres])
+def _fill(
+    region: Int64[np.ndarray, " m"],
+    points: Float64[np.ndarray, "m 3"],
+    centres: Float64[np.ndarray, "k 3"],
+) -> None:
+    """Give each region that lost all its points the point farthest from its centre, in place."""
+    size = np.bincount(region, minlength=len(centres))
+    for empty in np.flatnonzero(size == 0):
+        away = ((points - centres[region]) ** 2).sum(axis=1)
+        away[np.bincount(region, minlength=len(centres))[region] == 1] = -1
+        region[away.argmax()] = empty
 
 
 # ---- buffers -----------------------------------------------------------------------------------
