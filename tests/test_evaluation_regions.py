@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -159,7 +160,7 @@ def test_without_polygons_no_two_regions_are_near_and_space_is_left_out(benchmar
 def test_planted_classes_are_found_where_they_are_visible(benchmark, monkeypatch):
     monkeypatch.setattr(region_protocol, "CLUSTER_SEEDS", 2)  # of 10, for speed
     external = {"theirs": np.eye(CLASSES)[benchmark.clusters], "nothing": np.ones((R, 2))}
-    rows = compare(benchmark, external, folds=(5,))
+    rows = compare(replace(benchmark, vectors=external), folds=(5,))
     by = {(row["run"], row["task"]): row for row in rows}
     runs = {run for run, _ in by}
     assert {"random", "poi", "mobility", "line", "pca", "propagated", "theirs"} <= runs

@@ -448,19 +448,26 @@ def regions(
     ],
 ) -> None:
     """Score our training-free rows on a region-embedding benchmark, by that field's protocol."""
-    from mobclip.evaluation.regions import RegionBenchmark, compare
+    from mobclip.evaluation.regions import RegionBenchmark, compare, place_of
 
-    rows = compare(RegionBenchmark.load(folder))
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(*names)
-    for row in rows:
-        table.add_row(
-            *(
-                f"{one:.3f}" if isinstance(one, float) else str(one or "")
-                for one in (row.get(name) for name in names)
-            )
-        )
-    console.print(table)
+    benchmark = RegionBenchmark.load(folder)
+    rows = compare(benchmark)
+    for kind, metrics in (
+        ("regression", ("folds", "r2_pooled", "r2_mean", "mae_pooled")),
+        ("clustering", ("classes", "nmi", "ari")),
+    ):
+        table = Table("task", "run", "dims", *metrics)
+        for row in rows:
+            if row["kind"] == kind:
+                found = (row[name] for name in metrics)
+                table.add_row(
+                    *(row["task"], row["run"], str(row["dims"])),
+                    *(f"{one:.3f}" if isinstance(one, float) else str(one) for one in found),
+                )
+        if table.row_count:
+            console.print(table)
+    for name, reason in place_of(benchmark).left_out.items():
+        console.print(f"Left out: {name} ({reason})", highlight=False)
 
 
 @app.command("app")

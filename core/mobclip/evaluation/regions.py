@@ -41,6 +41,7 @@ class RegionBenchmark:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)  # (regions,) float64
     clusters: np.ndarray | None = None  # (regions,) int64: land-use class of each region
     polygons: np.ndarray | None = None  # (regions,) shapely, degrees lon, lat
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)  # (regions, dims), of others
 
     def __post_init__(self) -> None:
         n = len(self.mobility)
@@ -53,6 +54,7 @@ class RegionBenchmark:
             "mobility": self.mobility,
             **{f"features_{name}": values for name, values in self.features.items()},
             **{f"label_{name}": values for name, values in self.labels.items()},
+            **{f"vectors_{name}": values for name, values in self.vectors.items()},
             "clusters": self.clusters,
             "polygons": self.polygons,
         }
@@ -85,6 +87,7 @@ class RegionBenchmark:
         `features_<name>`      (regions, columns), e.g. `features_poi` with counts by category
         `label_<name>`         (regions,), e.g. `label_crime`
         `clusters`             (regions,) whole numbers: the land-use class
+        `vectors_<name>`       (regions, dims) embeddings of others, to be scored beside ours
         `regions.geojson`      polygons in the order of the rows, degrees lon, lat
         =====================  =================================================================
 
@@ -117,6 +120,11 @@ class RegionBenchmark:
                 stem.removeprefix("label_"): _column(_read_array(path), path)
                 for stem, path in paths.items()
                 if stem.startswith("label_")
+            },
+            vectors={
+                stem.removeprefix("vectors_"): _matrix(_read_array(path))
+                for stem, path in paths.items()
+                if stem.startswith("vectors_")
             },
             clusters=None if clusters is None else _whole(clusters, paths["clusters"]),
             polygons=_read_polygons(outline) if outline.is_file() else None,
@@ -239,7 +247,6 @@ def evaluate(
 
 def compare(
     benchmark: RegionBenchmark,
-    external: Mapping[str, Real[np.ndarray, "regions _"]] | None = None,
     *,
     folds: Sequence[int] = FOLDS,
     seed: int = 0,
@@ -248,10 +255,6 @@ def compare(
 
     Rows are those of `evaluate`, with `external`. What cannot be made on this benchmark is in
     `place_of(benchmark).left_out`.
-
-    Parameters
-    ----------
-    external : name -> vectors in the benchmark's order of regions
     """
     regions = place_of(benchmark)
     features = Features(regions.place, seed=seed)
@@ -260,9 +263,9 @@ def compare(
         if name not in regions.left_out:
             made = BASELINES[name].fit(features).embeddings.at(regions.cells)
             rows += evaluate(benchmark, name, made, folds=folds)
-    for name, vectors in (external or {}).items():
+    for name, vectors in benchmark.vectors.items():
         rows += evaluate(benchmark, name, vectors, folds=folds)
-    return [{**row, "external": row["run"] in (external or {})} for row in rows]
+    return [{**row, "external": row["run"] in benchmark.vectors} for row in rows]
 
 
 def _cells_of(benchmark: RegionBenchmark) -> UInt64[np.ndarray, "regions"]:
