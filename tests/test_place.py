@@ -8,6 +8,7 @@ from scipy import sparse
 
 from mobclip.errors import ArtefactError, ConfigError
 from mobclip.place import Target, load_targets, save_targets
+from mobclip.storage import read_json, read_parquet, write_json, write_parquet
 
 
 def made(
@@ -111,6 +112,22 @@ def test_targets_of_every_kind_come_back_from_disk(tmp_path: Path, toy_place) ->
         np.testing.assert_array_equal(one.weights.toarray(), weights)
     save_targets(tmp_path, cells, {})
     assert load_targets(tmp_path, cells) == {}
+
+
+def test_targets_of_an_older_mobclip_are_refused(tmp_path: Path, toy_place) -> None:
+    weights = np.eye(3, len(toy_place.cells))
+    target = made(weights, np.arange(3.0))
+    save_targets(tmp_path, toy_place.cells, {"t": target})
+    header = read_json(tmp_path / "targets.json")
+    old = {key: value for key, value in header["t"].items() if key != "kind"}
+    write_json(tmp_path / "targets.json", {"t": old})
+    with pytest.raises(ArtefactError, match=r"another version .* Run `mobclip tokenize` again"):
+        load_targets(tmp_path, toy_place.cells)
+    write_json(tmp_path / "targets.json", header)
+    values = read_parquet(tmp_path / "targets.parquet")
+    write_parquet(tmp_path / "targets.parquet", values.drop_columns("part"))
+    with pytest.raises(ArtefactError, match="Run `mobclip tokenize` again"):
+        load_targets(tmp_path, toy_place.cells)
 
 
 def test_restriction_keeps_units_of_which_half_is_left() -> None:

@@ -451,13 +451,20 @@ def _stacked(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 
 
 def load_targets(folder: Path, cells: UInt64[np.ndarray, "cells"]) -> dict[str, Target]:
-    """Read what `save_targets` wrote."""
+    """Read what `save_targets` wrote; `ArtefactError` if an older mobclip did."""
     header = read_json(folder / "targets.json")
     values = read_parquet(folder / "targets.parquet")
     members = read_parquet(folder / "memberships.parquet")
+    if "part" not in values.column_names or any(
+        set(one) != set(_HEADER) for one in header.values()
+    ):
+        raise ArtefactError(
+            f"{folder / 'targets.json'} was written by another version of mobclip, which described "
+            "targets in another way. Run `mobclip tokenize` again."
+        )
     targets = {}
     for name, fields in header.items():
-        fields["classes"] = tuple(fields.get("classes", ()))
+        fields["classes"] = tuple(fields["classes"])
         rows = values.filter(pc.equal(values["target"], name))
         member = members.filter(pc.equal(members["target"], name))
         column, known = grid.locate(cells, member["cell"].to_numpy())
@@ -466,7 +473,7 @@ def load_targets(folder: Path, cells: UInt64[np.ndarray, "cells"]) -> dict[str, 
                 f"{folder / 'memberships.parquet'} names cells that the place does not have. "
                 "Run `mobclip tokenize` again."
             )
-        composition = fields.get("kind") == "composition"
+        composition = fields["kind"] == "composition"
         parts = len(fields["classes"]) if composition else 1
         numbers = rows["value"].to_numpy()
         weights = sparse.csr_array(
