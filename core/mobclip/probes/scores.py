@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -112,11 +113,27 @@ def probe(
     folds: int = FOLDS,
     probe: str = "ridge",
     protocols: Sequence[Protocol] = PROTOCOLS,
+    on_step: boosting.OnStep | None = None,
 ) -> ProbeResult:
-    """Score one target: `probe_all` of one."""
-    targets = {target.name: target}
+    """Score one target: `probe_all` of one.
+
+    on_step : told (done, total) after each fold of each seed and protocol, by `boosting` alone;
+        what it raises stops the work
+    """
+    settings = {}
+    if on_step is not None:
+        done, rounds = count(1), len(seeds) * len(protocols)
+        settings["on_step"] = lambda _, of_round: on_step(next(done), rounds * of_round)
     return next(
-        probe_all(embeddings, targets, seeds=seeds, folds=folds, probe=probe, protocols=protocols)
+        probe_all(
+            embeddings,
+            {target.name: target},
+            seeds=seeds,
+            folds=folds,
+            probe=probe,
+            protocols=protocols,
+            **settings,
+        )
     )
 
 
@@ -128,6 +145,7 @@ def probe_all(
     folds: int = FOLDS,
     probe: str = "ridge",
     protocols: Sequence[Protocol] = PROTOCOLS,
+    **settings: Any,
 ) -> Iterator[ProbeResult]:
     """Score targets from embeddings, cross-validated.
 
@@ -135,13 +153,15 @@ def probe_all(
     a probe has to choose is chosen by an inner cross-validation among the training folds, which
     are blocks too when the outer ones are.
 
+    settings : further keywords of the probe, e.g. `threads` of `boosting`
+
     Raises
     ------
     ConfigError : a target has too few units for the folds, or does not vary; no such probe
     """
     found: dict[str, list[HeldOut]] = {name: [] for name in targets}
     for one in held_out(
-        embeddings, targets, seeds=seeds, folds=folds, probe=probe, protocols=protocols
+        embeddings, targets, seeds=seeds, folds=folds, probe=probe, protocols=protocols, **settings
     ):
         found[one.target.name].append(one)
     for name, target in targets.items():
@@ -177,10 +197,12 @@ def held_out(
     folds: int = FOLDS,
     probe: str = "ridge",
     buffer_km: float = 0.0,
+    **settings: Any,
 ) -> Iterator[HeldOut]:
     """Held-out predictions of every target, seed and protocol, in no promised order.
 
     buffer_km : units nearer than this to a held-out fold are not learned from either
+    settings : further keywords of the probe
     """
     if probe not in PROBES:
         raise ConfigError(f"no probe {probe!r}: choose one of {', '.join(PROBES)}.")
@@ -206,7 +228,9 @@ def held_out(
                 )
                 for batch in filter(None, batches):
                     actual = np.hstack([target.actual for target in batch])
-                    predicted = PROBES[probe](features, actual, split, kind=batch[0].kind)
+                    predicted = PROBES[probe](
+                        features, actual, split, kind=batch[0].kind, **settings
+                    )
                     width = actual.shape[1] // len(batch)
                     for k, target in enumerate(batch):
                         columns = slice(k * width, (k + 1) * width)
