@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,13 @@ from jaxtyping import Float64
 from mobclip import __version__, pipeline
 from mobclip.baselines import DIMS, Features
 from mobclip.config import TrainConfig
-from mobclip.errors import ArtefactError
 from mobclip.evaluation.bootstrap import BlockBootstrap, Interval
 from mobclip.manifest import PlaceSpec
 from mobclip.pipeline import PAPER, Workspace
 from mobclip.place import MOBILITY, Place, Target
 from mobclip.probes import FOLDS, SEEDS
 from mobclip.splits import Protocol
-from mobclip.storage import digest, read_json, write_json
+from mobclip.storage import digest, write_json
 from mobclip.studies.variants import (
     PROTOCOLS,
     check_recipe,
@@ -29,6 +27,7 @@ from mobclip.studies.variants import (
     number_targets,
     only,
     r2_of,
+    stored,
     subsets,
 )
 
@@ -124,9 +123,9 @@ def ablate(
             "resolutions": spec is not None,
         }
     )
-    stored = _stored(path)
-    if stored.get(recipe, {}).get("key") == key:
-        return stored[recipe]
+    known = stored(path).get(recipe, {})
+    if known.get("key") == key:
+        return known
 
     targets = number_targets(place)
     variations, not_applicable = _plan(place, recipe, own_dims)
@@ -166,16 +165,8 @@ def ablate(
         "gains": _gains(place, rows),
         "not_applicable": not_applicable,
     }
-    write_json(path, {**_stored(path), recipe: table})
+    write_json(path, {**stored(path), recipe: table})
     return table
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    try:
-        stored: dict[str, Any] = read_json(path) if path.is_file() else {}
-    except ArtefactError:  # damaged: made anew
-        return {}
-    return stored
 
 
 def _not_applicable(study: str, what: str, why: str) -> dict[str, str]:

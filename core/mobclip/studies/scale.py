@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy import sparse
 from mobclip import __version__, grid, pipeline, sources
 from mobclip.baselines import DIMS
 from mobclip.config import TrainConfig
-from mobclip.errors import ArtefactError, ConfigError
+from mobclip.errors import ConfigError
 from mobclip.evaluation.scaling import MIN_POINTS, fit_power_law
 from mobclip.graph import MobilityGraph
 from mobclip.manifest import PlaceSpec
@@ -23,7 +22,7 @@ from mobclip.place import MOBILITY, Place, Target
 from mobclip.probes import FOLDS, SEEDS
 from mobclip.records import PointRecords
 from mobclip.splits import Protocol, block_of
-from mobclip.storage import digest, read_json, write_json
+from mobclip.storage import digest, write_json
 from mobclip.studies.variants import (
     MEMORY,
     PARAMETERS,
@@ -35,6 +34,7 @@ from mobclip.studies.variants import (
     number_targets,
     only,
     r2_of,
+    stored,
     subsets,
 )
 
@@ -67,7 +67,7 @@ class _Study:
 class _Variant:
     """One place to be embedded and scored; those of one point are averaged."""
 
-    x: float  # amount of what the axis is about
+    x: int  # amount of what the axis is about
     name: str  # see `variants.name_of`
     make: Callable[[], Place]  # called when it is its turn: a variation is a copy of the tokens
     dims: int | None = None  # None: the recipe's own
@@ -95,7 +95,7 @@ class _Axis:
 class _Run:
     """One variant at one seed, scored."""
 
-    x: float
+    x: int
     cells: int
     edges: int
     dims: int
@@ -179,7 +179,7 @@ def scale(
             "config": study.config.to_dict() if recipe == PAPER else None,
         }
     )
-    table = _stored(path).get(recipe, {})
+    table = stored(path).get(recipe, {})
     if table.get("key") != key:
         table = {
             "key": key,
@@ -200,16 +200,8 @@ def scale(
             table["axes"] |= _measure(study, name)
         except _LeftOut as reason:
             table["left_out"][name] = str(reason)
-        write_json(path, {**_stored(path), recipe: table})  # axis by axis: each takes minutes
+        write_json(path, {**stored(path), recipe: table})  # axis by axis: each takes minutes
     return table
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    try:
-        stored: dict[str, Any] = read_json(path) if path.is_file() else {}
-    except ArtefactError:  # damaged: made anew
-        return {}
-    return stored
 
 
 # ---- one axis --------------------------------------------------------------------------------
@@ -249,7 +241,8 @@ def _measure(study: _Study, name: str) -> dict[str, Any]:
     common = {"targets": targets, "n_units": float(np.mean(units))}
 
     def described(unit: str, how: str, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        law = _law([point["x"] for point in points], np.stack(r2), ceilings)
+        x = np.array([point["x"] for point in points], np.float64)
+        law = _law(x, np.stack(r2), ceilings)
         return {"unit": unit, "how": how, **common, "points": points, **law}
 
     found = {name: described(axis.unit, axis.how, points)}
@@ -323,11 +316,13 @@ def _point(
 
 
 def _law(
-    x: Sequence[float], r2: Float64[np.ndarray, "points seeds targets"], ceilings: np.ndarray
+    x: Float64[np.ndarray, " points"],
+    r2: Float64[np.ndarray, "points seeds targets"],
+    ceilings: Float64[np.ndarray, " targets"],
 ) -> dict[str, Any]:
     """The fitted law as plain values, or None and why."""
     try:
-        return {"law": asdict(fit_power_law(np.array(x, np.float64), r2, ceilings=ceilings))}
+        return {"law": asdict(fit_power_law(x, r2, ceilings=ceilings))}
     except ConfigError as error:
         return {"law": None, "why": str(error)}
 
@@ -335,7 +330,7 @@ def _law(
 # ---- less of each ----------------------------------------------------------------------------
 
 
-def _whole(study: _Study, x: float) -> _Variant:
+def _whole(study: _Study, x: int) -> _Variant:
     """The place as it is: every axis ends here, and the run is shared."""
     return _Variant(x=x, name=name_of(), make=lambda: study.place)
 
@@ -351,8 +346,8 @@ def _cells(study: _Study, seed: int) -> _Sweep:
             break
     else:
         raise _LeftOut(
-            f"{len(place.cells):,} cells are too few: for most targets a quarter of them holds less "
-            f"than {MIN_UNITS} units"
+            f"{len(place.cells):,} cells are too few: a quarter of them holds less than "
+            f"{MIN_UNITS} units of most targets"
         )
     points = [
         _Variant(
@@ -461,7 +456,7 @@ def _poi(study: _Study, seed: int) -> _Sweep:
 
     variants = [
         _Variant(
-            x=float(sum((one < fraction).sum() for one in luck.values())),
+            x=sum(int((one < fraction).sum()) for one in luck.values()),
             name=f"poi-{round(1 / fraction)}th",
             make=partial(thinned, fraction),
         )

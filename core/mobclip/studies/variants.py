@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -21,11 +22,12 @@ from mobclip.baselines import BASELINES, DIMS, Features
 from mobclip.baselines.propagation import ALONG_FLOWS
 from mobclip.config import TrainConfig
 from mobclip.embeddings import Embeddings
-from mobclip.errors import ConfigError
+from mobclip.errors import ArtefactError, ConfigError
 from mobclip.pipeline import PAPER, Workspace
 from mobclip.place import MOBILITY, Place, Target
 from mobclip.probes import HeldOut, held_out
 from mobclip.splits import Protocol
+from mobclip.storage import read_json
 
 PROTOCOLS: tuple[Protocol, ...] = ("blocks", "random")
 
@@ -173,6 +175,15 @@ def subsets(recipe: str, modalities: Sequence[str]) -> list[tuple[str, ...]]:
         for chosen in combinations(modalities, size)
         if needs is None or needs in chosen
     ]
+
+
+def stored(path: Path) -> dict[str, dict[str, Any]]:
+    """Tables of a study by recipe, as they were written; none where the file is damaged."""
+    try:
+        tables: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
+    except ArtefactError:
+        return {}
+    return tables
 
 
 def _high_water_mb() -> float:
