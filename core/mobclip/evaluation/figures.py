@@ -9,6 +9,7 @@ import hashlib
 import io
 import math
 import re
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def curve_plot(
     labels = [curve.label for curve in curves] + ([diagonal] if diagonal else [])
     columns = _columns(labels, room=CURVES - 40)
     with _settings():
-        figure = _figure(CURVES, 300 + _LEGEND_ROW * math.ceil(len(labels) / columns))
+        figure = _figure(CURVES, 300.0 + _LEGEND_ROW * math.ceil(len(labels) / columns))
         axes = figure.add_subplot()
         for curve, style in zip(curves, _STYLES, strict=False):
             _draw_curve(axes, curve, style)
@@ -167,8 +168,10 @@ def _dots(
     labels = [one.label for one in series] + ([reference_label] if reference_label else [])
     columns = _columns(labels, room=width - 40)
     legend = len(labels) > 1
+    wrapped = textwrap.wrap(xlabel, 44 if narrow else 90)
     with _settings():
-        height = 58 + step * y + _LEGEND_ROW * math.ceil(len(labels) / columns) * legend
+        above = _LEGEND_ROW * math.ceil(len(labels) / columns) * legend
+        height = above + step * y + 42 + 16 * len(wrapped)
         figure = _figure(width, height)
         axes = figure.add_subplot()
         axes.set_ylim(y - 0.5, -0.5)
@@ -199,7 +202,7 @@ def _dots(
                 for row in range(len(rows))
             ]
             _draw_dots(axes, one, [top + shift for top in tops], style, before)
-        axes.set_xlabel(xlabel)
+        axes.set_xlabel("\n".join(wrapped))
         axes.grid(True, axis="x")
         axes.tick_params(axis="y", length=0)
         for side in ("left", "right", "top"):
@@ -366,14 +369,14 @@ def _settings() -> Any:
     )
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _figure(width: int, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     # 72 dots per inch: the unit of the SVG is then one pixel of the page.
     return Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained", facecolor="none")
 
 
-def _columns(labels: Sequence[str], *, room: float) -> int:
+def _columns(labels: Sequence[str], *, room: int) -> int:
     """Columns of a legend that fit into `room` pixels."""
     widths = [min(len(label), _LABEL) * 0.62 * _FONT + 55 for label in labels]
     return len(labels) if sum(widths) <= room else max(1, int(room / max(widths)))

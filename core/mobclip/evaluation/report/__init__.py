@@ -122,6 +122,6 @@ def summary(results: Mapping[str, Any]) -> str:
         parts.append(block_markdown(Paragraph(text=sentence)))
     parts += [
         block_markdown(Paragraph(text=marked(str(one)), kind="warning"))
-        for one in of.rows("warnings")
+        for one in results.get("warnings") or ()
     ]
     return "\n\n".join(parts)

@@ -1,6 +1,7 @@
 """Which run is best, and what neighbours give away."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from mobclip.evaluation import figures
@@ -50,7 +51,7 @@ def section(of: Results) -> list[Block]:
     gaps = [one for one in map(gap, of.ladder) if one is not None]
     title: list[Part] = [Code(names[0]), " is highest on spatial blocks"]
     if gaps:
-        title.append(f"; random folds flatter by {fixed(average(gaps))} on average")
+        title.append(f"; random folds flatter runs by {fixed(median(gaps))} (median)")
     drawing = figures.dot_plot(
         names,
         series,

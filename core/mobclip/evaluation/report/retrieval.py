@@ -96,13 +96,13 @@ def _words(of: Results, rows: list[Mapping[str, Any]]) -> list[Block]:
         drawing=figures.curve_plot(
             curves,
             xlabel="share of the area searched (log)",
-            ylabel="share found (recall), mean over queries",
+            ylabel="share found (recall)",
             xlog=True,
             percent=True,
             diagonal="by chance (0.500)",
         ),
-        alt="Curves of recall against the share of the area searched. Area under them: "
-        + ", ".join(f"{run} {fixed(means[run])}" for run in runs),
+        alt="Curves of recall against the share of the area searched, mean over queries. Area "
+        "under them: " + ", ".join(f"{run} {fixed(means[run])}" for run in runs),
         note=note,
     )
     return [text, Row(blocks=[figure, table])]
