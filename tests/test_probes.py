@@ -28,14 +28,12 @@ def naive(features, actual, folds):
             for alpha in ALPHAS:
                 error = 0.0
                 for inner in names[names != outer]:
-                    train = folds.training(int(outer), int(inner))
-                    error += (
-                        (
-                            actual[fold == inner]
-                            - fit(features, actual, train, scaled, alpha)(features[fold == inner])
-                        )
-                        ** 2
-                    ).sum()
+                    model = fit(
+                        features, actual, folds.training(int(outer), int(inner)), scaled, alpha
+                    )
+                    # Units too near to the outer fold have no say in its choice either.
+                    judge = (fold == inner) & folds.training(int(outer))
+                    error += ((actual[judge] - model(features[judge])) ** 2).sum()
                 if best is None or error < best[0] - 1e-9:
                     best = (error, scaled, alpha)
         _, scaled, alpha = best
@@ -100,7 +98,7 @@ def test_probabilities_stay_probabilities():
 
 
 def test_two_folds_leave_nothing_to_choose_on():
-    with pytest.raises(ConfigError, match="2 folds: 3 are the least"):
+    with pytest.raises(ConfigError, match="2 folds: 3 are the least, one"):
         LiveRidge(np.ones((10, 2)), Folds(of_unit=np.arange(10) % 2))
 
 

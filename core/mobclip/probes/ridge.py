@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from threadpoolctl import threadpool_limits
 
-from mobclip.errors import ConfigError
+from mobclip.probes.nested import check, choosers
 from mobclip.splits import Folds
 
 ALPHAS = np.logspace(-6, 2, 17)  # ridge penalty per unit, in units of the mean feature variance
+DOUBT = 0.05  # share of the training mean in predicted probabilities
 SCALINGS = (False, True)  # one scale for all dimensions; every dimension to unit variance
 
 
@@ -50,10 +51,7 @@ class LiveRidge:
     """
 
     def __init__(self, features: Float64[np.ndarray, "n d"], folds: Folds) -> None:
-        if folds.count < 3:
-            raise ConfigError(
-                f"{folds.count} folds: 3 are the least, one to test on and two to choose on."
-            )
+        check(folds)
         self.folds = folds
         # Rows of a fold side by side, so that its sums are products of slices.
         self._order = np.argsort(folds.of_unit, kind="stable")
@@ -65,6 +63,17 @@ class LiveRidge:
         outer = [(i,) for i in range(folds.count)]
         pairs = list(combinations(range(folds.count), 2))
         self._apart = {held_out: self._too_near(held_out) for held_out in (*outer, *pairs)}
+        # With a buffer, what is too near to the outer fold has no say in its choice either.
+        self._choosers = (
+            {}
+            if folds.near is None
+            else {
+                (i, j): np.flatnonzero(choosers(folds, outer=i, inner=j)[self._order])
+                for i in range(folds.count)
+                for j in range(folds.count)
+                if i != j
+            }
+        )
         with threadpool_limits(1, "blas"):  # small eigenproblems: threads only wait for each other
             self._paths = {
                 held_out: [_Path.of(self._training(held_out), scaled) for scaled in SCALINGS]
@@ -94,8 +103,15 @@ class LiveRidge:
                     weights, intercepts = path.models(cross)
                     # Trained without i and j: the inner score on j for outer fold i, and reversed.
                     for outer, inner in ((i, j), (j, i)):
+                        rows = self._choosers.get((outer, inner))
+                        part, cross_part = self._parts[inner], parts[inner]
+                        if rows is not None:
+                            part, cross_part = (
+                                _Moments.of(self._x[rows]),
+                                _Cross.of(self._x[rows], y[rows]),
+                            )
                         errors[outer, scaled] += _squared_error(
-                            self._parts[inner], parts[inner], weights, intercepts
+                            part, cross_part, weights, intercepts
                         )
             flat = errors.reshape(count, -1, t)
             best = flat.sum(2, keepdims=True).argmin(1) if together else flat.argmin(1)
@@ -147,13 +163,7 @@ class LiveRidge:
 
     def _training(self, held_out: tuple[int, ...]) -> "_Moments":
         left = self._whole - _sum([self._parts[i] for i in held_out])
-        left = left - _Moments.of(self._x[self._apart[held_out]])
-        if left.n < 2:
-            raise ConfigError(
-                f"nothing is left to learn from while folds {held_out} are held out: "
-                "choose a smaller buffer or more units."
-            )
-        return left
+        return left - _Moments.of(self._x[self._apart[held_out]])
 
 
 def held_out(
@@ -166,15 +176,20 @@ def held_out(
     """Prediction of each unit by a ridge regression that saw none of its fold; see `LiveRidge`.
 
     kind : `number`: the columns are separate targets. Otherwise they are the probabilities of one
-        target (one-hot classes or shares): least squares on them, one choice for all, predictions
-        below 0 cut off and rows divided by their sum.
+        target (one-hot classes or shares): least squares on them, one choice for all; predictions
+        below 0 are cut off, rows divided by their sum and mixed with a little of the training
+        mean, since a line knows no certainty. Quick, but `logistic` is better at them.
     """
     live = LiveRidge(features, folds)
     together = kind != "number"
     predicted = live.predict(live.fit(actual, together=together))
     if together:
-        predicted = np.maximum(predicted, 1e-9)
-        predicted /= predicted.sum(1, keepdims=True)
+        predicted = np.maximum(predicted, 0)
+        predicted /= np.maximum(predicted.sum(1, keepdims=True), 1e-12)
+        for fold in range(folds.count):
+            usual = actual[folds.training(fold)].mean(0)
+            here = folds.test(fold)
+            predicted[here] = (1 - DOUBT) * predicted[here] + DOUBT * usual
     return predicted
 
 
