@@ -40,7 +40,15 @@ class RidgeProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
 
         cells : where each unit lies; the inner folds are then spatial blocks, else random
         """
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            multi_output=True,
+            y_numeric=True,
+            dtype=np.float64,
+            ensure_min_samples=self.folds,
+        )
         rng = np.random.default_rng([self.seed, 11])
         of_unit = (
             random_folds(len(X), folds=self.folds, rng=rng)
