@@ -25,7 +25,6 @@ from mobclip.evaluation.report.words import finite, fixed, signed
 
 RUNS = ("propagated", "pca", "mobclip-paper", "coordinates")
 NUMBERS = {"POP": 0.9, "INC": 0.8, "AGE": 0.7, "ENE": 0.6}
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def made():
@@ -121,7 +120,8 @@ def made():
                    "r2": 0.77, "rmse": 3.0, "n": 400}],
         "conformal": [{"run": "pca", "target": name, "level": 0.9, "coverage": 0.88, "width": 2.0,
                        "n": 90} for name in NUMBERS],
-        "flows": [{"run": run, "task": "flows", "r2": r2, "ndcg10": 0.5, "cpc": 0.6, "n": 777}
+        "flows": [{"run": run, "task": "flows", "r2": r2, "ndcg10": 0.5, "cpc": 0.6, "n": 777,
+                   "spread": {"r2": 0.02, "ndcg10": None, "cpc": None}}
                   for run, r2 in (("pca", 0.4), ("gravity", 0.3))],
         "retrieval": {
             "text": [{"query": "harbour", "run": "pca", "area_under": 0.77, "curve": curve}],
@@ -514,8 +514,8 @@ def test_blocks_become_the_same_markdown():
 def marks(svg, count):
     """(x, y) of the marks of every series, in the order in which they are drawn."""
     found = []
-    for group in ET.fromstring(svg).iter(f"{SVG}g"):
-        uses = group.findall(f"{SVG}use")
+    for group in ET.fromstring(svg).findall(".//{*}g"):
+        uses = group.findall("{*}use")
         if len(uses) == count:
             found.append([(float(one.get("x")), float(one.get("y"))) for one in uses])
     return found
