@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from mobclip.evaluation.bootstrap import BlockBootstrap
 from mobclip.probes import HeldOut
@@ -47,8 +48,10 @@ def test_estimates_are_plain_r2_and_intervals_those_of_a_naive_loop(toy_place):
         rows = np.concatenate([rows_of[k] for k in rng.integers(0, len(names), len(names))])
         seeds = rng.integers(0, 2, 2)
         drawn.append(np.mean([r2(made[seed], rows) for seed in seeds]))
-    assert found.low == pytest.approx(np.percentile(drawn, 2.5), abs=0.005)
-    assert found.high == pytest.approx(np.percentile(drawn, 97.5), abs=0.005)
+    shift = 2 * norm.ppf(np.mean(np.array(drawn) < found.value))
+    low, high = norm.cdf([shift - 1.96, shift + 1.96])
+    assert found.low == pytest.approx(np.quantile(drawn, low), abs=0.006)
+    assert found.high == pytest.approx(np.quantile(drawn, high), abs=0.006)
 
 
 def test_differences_are_paired(toy_place):
@@ -84,3 +87,27 @@ def test_neighbours_that_err_together_widen_the_interval(toy_place):
     bootstrap.add("together", together)
     narrow, wide = bootstrap.r2("alone", "kind"), bootstrap.r2("together", "kind")
     assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_promise(toy_place):
+    # Places of many areas with errors that differ by area: the R² of endless data is known.
+    rng = np.random.default_rng(0)
+    _, block = np.unique(block_of(toy_place.cells, folds=FOLDS), return_inverse=True)
+    n, held = len(toy_place.cells), 0
+    target = toy_place.targets["kind"]
+    for _ in range(100):
+        actual = rng.normal(size=n) + 0.5 * rng.normal(size=block.max() + 1)[block]
+        error = (0.5 + rng.random(block.max() + 1))[block] * rng.normal(size=n) * 0.5
+        truth = 1 - 0.25 * (0.25 + 0.5 + 1 / 3) / 1.25
+        bootstrap = BlockBootstrap(toy_place.cells, seeds=(0,), folds=FOLDS, draws=400)
+        made = predictions(toy_place, seed=0, error=0, rng=rng)
+        made = replace(
+            made,
+            target=replace(target, values=actual),
+            actual=actual[:, None],
+            predicted=(actual + error)[:, None],
+        )
+        bootstrap.add("run", made)
+        found = bootstrap.r2("run", "kind")
+        held += found.low <= truth <= found.high
+    assert 85 <= held <= 100

@@ -313,20 +313,22 @@ def evaluate(
             external=external or [],
             quick=quick,
         )
-    table = Table("run", "dims", "R² on spatial blocks", "95 %", "random folds", "regions")
+    table = Table("run", "dims", "spatial blocks", "random folds", "regions")
     for line in results["ladder"]:
         table.add_row(
             line["run"],
             str(line["dims"]),
-            f"{line['blocks']:.3f} ± {line['blocks_spread']:.3f}",
-            f"{line['blocks_low']:.3f} to {line['blocks_high']:.3f}",
-            f"{line['random']:.3f}",
+            *(
+                f"{line[name]:.3f} [{line[f'{name}_low']:.3f}, {line[f'{name}_high']:.3f}]"
+                for name in ("blocks", "random")
+            ),
             f"{line['regions']:.3f}",
         )
     numbers = [one for one in results["targets"].values() if one["kind"] == "number"]
     console.print(
-        f"\n[bold]{made.title}[/]: mean R² over {len(numbers)} targets, ± standard deviation over "
-        f"{len(results['seeds'])} seeds (folds and training), 95 % interval by resampling areas"
+        f"\n[bold]{made.title}[/]: mean R² over {len(numbers)} targets and {len(results['seeds'])} "
+        "seeds (folds and training), [95 % interval by resampling areas]",
+        highlight=False,
     )
     console.print(table)
     for name, reason in results["left_out"].items():
