@@ -380,7 +380,11 @@ def test_the_ladder_is_ranked_by_blocks_however_the_rows_stand(undrawn):
     results["ladder"].reverse()
     ladder = said("ladder", results)
     assert ladder.startswith("`propagated` is highest on spatial blocks; random folds flatter")
+    assert "flatter runs by 0.100 (median)" in ladder.splitlines()[0]
     assert re.findall(r"^\| `([\w-]+)`", ladder, re.MULTILINE) == list(RUNS)
+    for line in results["ladder"]:
+        line["random"] = line["blocks"] - 0.01
+    assert "random folds flatter none here" in said("ladder", results)
     assert (
         "| 0.550 [0.530, 0.570] | 0.650 [0.630, 0.670] | 0.500 [0.480, 0.520] | +0.100 |" in ladder
     )
@@ -615,6 +619,7 @@ def test_the_probe_a_run_is_judged_by_wins_over_others():
 
 def test_the_summary_of_a_place_is_a_table_a_sentence_and_the_warnings():
     text = summary(made())
+    assert text == summary({k: v for k, v in made().items() if k not in ("scores", "probes")})
     first, table, sentence, warning = text.split("\n\n")
     assert first.startswith("**Somewhere**: 1,234 cells of resolution 8; 4 numeric targets")
     assert "n = 90 to 400 units each" in first

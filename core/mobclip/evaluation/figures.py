@@ -257,6 +257,7 @@ def _draw_dots(
                 fontsize=_FONT - 2.5,
                 color=colour,
                 zorder=5,
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
             )
     shown = [
         (value, y)

@@ -97,9 +97,11 @@ def _tiles(of: Results) -> list[Tile]:
     if leak is not None:
         tiles.append(
             Tile(
-                question="What would leaking neighbours add?",
+                question="What do known neighbours add?",
                 number=signed(leak),
-                detail="R² on random folds minus R² on spatial blocks, same run",
+                detail="R² on random folds minus R² on spatial blocks, same run: leakage, not skill"
+                if leak > 0
+                else "R² on random folds minus R² on spatial blocks, same run: no leakage seen",
             )
         )
     return tiles

@@ -51,7 +51,9 @@ def section(of: Results) -> list[Block]:
     gaps = [one for one in map(gap, of.ladder) if one is not None]
     title: list[Part] = [Code(names[0]), " is highest on spatial blocks"]
     if gaps:
-        title.append(f"; random folds flatter runs by {fixed(median(gaps))} (median)")
+        typical = median(gaps)
+        gain = f"flatter runs by {fixed(typical)} (median)" if typical > 0 else "flatter none here"
+        title.append(f"; random folds {gain}")
     drawing = figures.dot_plot(
         names,
         series,
@@ -73,6 +75,12 @@ def section(of: Results) -> list[Block]:
             " hold out a whole part of the map at a time, the hardest question. ",
         ]
     text.append("Runs are ranked by blocks.")
+    known = all(finite(one.get("blocks_low")) is not None for one in of.ladder)
+    note = of.note(
+        targets,
+        "Bars and brackets are 95 % intervals of the mean (block bootstrap)."
+        + ("" if known else " ± is the standard deviation over seeds."),
+    )
     rows: list[list[Cell | Text]] = [
         [
             Cell(text=Code(name), under=str((of.runs.get(name) or {}).get("about") or "")),
@@ -93,7 +101,7 @@ def section(of: Results) -> list[Block]:
                 + ", ".join(f"{PROTOCOLS[p]} {fixed(one.get(p))}" for p in of.protocols)
                 for one in of.ladder
             ),
-            note=of.note(targets, "Bars are 95 % intervals of the mean (block bootstrap)."),
+            note=note,
         ),
         Table(
             title="Mean R² of every run [95 % interval]",
@@ -102,13 +110,10 @@ def section(of: Results) -> list[Block]:
                 Column(title="kind", align="left"),
                 Column(title="dims"),
                 *(Column(title=PROTOCOLS[protocol]) for protocol in of.protocols),
-                Column(title="random − blocks"),
+                Column(title="gap: random −\N{NO-BREAK SPACE}blocks"),
             ],
             rows=rows,
-            note=of.note(
-                targets,
-                "± is the standard deviation over seeds, shown where there is no interval.",
-            ),
+            note=note,
         ),
     ]
 

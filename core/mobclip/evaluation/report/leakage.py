@@ -21,9 +21,10 @@ def section(of: Results) -> list[Block]:
 
     rows.sort(key=lambda row: -drop(row))
     near = [row for row in rows if row.get("near_copy")]
+    found = f"{len(near)} of {plural(len(rows), 'target')}" if near else "No target"
     title = (
-        f"{len(near)} of {plural(len(rows), 'target')} have a near copy among the inputs; without "
-        f"the nearest inputs R² changes by {signed(-average(map(drop, rows)))} on average"
+        f"{found} {'has' if len(near) < 2 else 'have'} a near copy among the inputs; without the "
+        f"nearest inputs R² changes by {signed(-average(map(drop, rows)))} on average"
     )
     drawing = figures.dot_plot(
         [of.title_of(str(row["target"])) for row in rows],

@@ -100,10 +100,10 @@ def section(of: Results) -> list[Block]:
         ],
         [
             Strong("Training-free. "),
-            "Made by linear algebra alone, in seconds. A trained model that does not beat it has "
-            "earned nothing yet. Published models that appear among the runs were trained again on "
-            "this place's data; they are not their authors' models, unless a run is marked "
-            "“made elsewhere”.",
+            "Made by counting, averaging and linear algebra, in seconds. A trained model that does "
+            "not beat it has earned nothing yet. Published models that appear among the runs were "
+            "trained again on this place's data; they are not their authors' models, unless a run "
+            "is marked “made elsewhere”.",
         ],
         [
             Strong("Targets. "),

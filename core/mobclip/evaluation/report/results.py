@@ -70,8 +70,11 @@ class Results:
         ]
 
     def targets_of(self, *kinds: str) -> list[str]:
-        """Scored targets of these kinds, in the order of the results."""
-        scored = {target for _, target, _, _ in self._scored}
+        """Scored targets of these kinds, in the order of the results.
+
+        All targets count as scored where the scores themselves are not there (docs/results).
+        """
+        scored = {target for _, target, _, _ in self._scored} or set(self.targets)
         names = [*self.targets, *(name for name in sorted(scored) if name not in self.targets)]
         return [
             name

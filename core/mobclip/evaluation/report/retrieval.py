@@ -121,7 +121,11 @@ def _curve(label: str, rows: Sequence[Mapping[str, Any]]) -> figures.Curve | Non
 def _twins(of: Results, rows: list[Mapping[str, Any]]) -> list[Block]:
     if not rows:
         return []
-    rows = sorted(rows, key=lambda row: -(finite(row.get("recall10")) or 0.0))
+    rows = sorted(
+        rows,
+        key=lambda row: (finite(row.get("recall10")) or 0.0, finite(row.get("area_under")) or 0.0),
+        reverse=True,
+    )
     return [
         plain_table(
             rows,

@@ -34,6 +34,7 @@ def numbers(of: Results) -> list[Block]:
             "order of the section above."
         ),
         heat,
+        *_notes(of, names),
         *_every_metric(of, best, names),
     ]
 
@@ -58,6 +59,7 @@ def classes(of: Results) -> list[Block]:
         Paragraph(text="Hatched is no better than chance, or than the average shares."),
         heat,
         *([Paragraph(kind="note", text=" ".join(named))] if named else []),
+        *_notes(of, names),
         *_every_metric(of, best, names),
     ]
 
@@ -112,16 +114,28 @@ def _heat(of: Results, targets: Sequence[str], title: Text, *, ceiling: bool) ->
 
 
 def _small_print(of: Results, name: str) -> str:
-    """Level, n, unit, transform and note of a target."""
+    """Level, n, unit and transform of a target."""
     what = of.target(name)
     parts = [
         str(what.get("level") or ""),
         f"n = {whole(what['n'])}" if finite(what.get("n")) is not None else "",
         str(what.get("unit") or ""),
         str(what["transform"]) if what.get("transform") not in (None, "none") else "",
-        str(what.get("note") or ""),
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _notes(of: Results, targets: Sequence[str]) -> list[Block]:
+    """What a reader must know of targets, once for all that share it."""
+    shared: dict[str, list[str]] = {}
+    for name in targets:
+        note = str(of.target(name).get("note") or "")
+        if note:
+            shared.setdefault(note, []).append(of.title_of(name))
+    return [
+        Paragraph(kind="note", text=f"{'; '.join(titles)}: {note}")
+        for note, titles in shared.items()
+    ]
 
 
 def _every_metric(of: Results, run: str, targets: Sequence[str]) -> list[Block]:
