@@ -1,4 +1,6 @@
-"""Put the probe tables into README.md, from docs/results/*.json (evaluation.json of `evaluate`).
+"""Put the results of three places into README.md, from docs/results/*.json.
+
+Each is the `evaluation/results.json` of `mobclip evaluate <place>`; its long lists may be left out.
 
 python docs/results.py            # rewrites the part of README.md between the two markers
 """
@@ -6,41 +8,18 @@ python docs/results.py            # rewrites the part of README.md between the t
 import json
 from pathlib import Path
 
-from mobclip.probes import ladder
+from mobclip.evaluation.report import summary
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results: docs/results.py -->", "<!-- end of results -->"
 ORDER = ("synthetic", "chicago", "new-york")
 
 
-def table(evaluation: dict) -> str:
-    """Markdown of one place: a line per run, best on spatial blocks first."""
-    targets = evaluation["targets"].values()
-    levels = sorted({target["level"] for target in targets})
-    units = sorted({target["n"] for target in targets})
-    lines = [
-        f"**{evaluation['title']}**, {evaluation['cells']:,} cells of resolution "
-        f"{evaluation['resolution']}; {len(targets)} targets at the level of "
-        f"{', '.join(levels)} ({units[0]:,} to {units[-1]:,} labelled units each); "
-        f"{len(evaluation['seeds'])} seeds",
-        "",
-        "| run | dims | R² on spatial blocks | R² on random folds |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{line['run']}` | {line['dims']} "
-        f"| {line['blocks']:.3f} ± {line['blocks_spread']:.3f} "
-        f"| {line['random']:.3f} ± {line['random_spread']:.3f} |"
-        for line in ladder(evaluation)
-    ]
-    return "\n".join(lines)
-
-
 def section() -> str:
-    """All tables."""
+    """All places, as the report sums them up."""
     folder = ROOT / "docs" / "results"
-    tables = [table(json.loads((folder / f"{name}.json").read_text("utf-8"))) for name in ORDER]
-    return "\n\n".join([BEGIN, *tables, END])
+    parts = [summary(json.loads((folder / f"{name}.json").read_text("utf-8"))) for name in ORDER]
+    return "\n\n".join([BEGIN, *parts, END])
 
 
 def with_results(readme: str) -> str:

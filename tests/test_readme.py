@@ -1,6 +1,7 @@
 """What the README says runs, and its numbers come from the JSON beside it."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def test_the_results_are_those_of_the_json_files():
     results = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(results)
     assert results.with_results(README) == README
+    for place in results.ORDER:
+        found = json.loads((ROOT / "docs" / "results" / f"{place}.json").read_text("utf-8"))
+        assert len(found["ladder"]) > 5
+        best = max(found["ladder"], key=lambda line: line["blocks"])
+        interval = f"[{best['blocks_low']:.3f}, {best['blocks_high']:.3f}]"
+        assert f"| `{best['run']}` | {best['dims']} | {best['blocks']:.3f} {interval} |" in README
 
 
 def test_the_manifest_example_is_a_manifest(tmp_path):
