@@ -113,7 +113,11 @@ def summary(results: Mapping[str, Any]) -> str:
             interval = " [95 % interval]" if known and protocol == "blocks" else ""
             columns.append(Column(title=f"R² on {PROTOCOLS[protocol]}{interval}"))
         rows: list[list[Cell | Text]] = [
-            [Code(str(one["run"])), *ladder.numbers(of, one, intervals=["blocks"])]
+            [
+                Code(str(one["run"])),
+                whole(one.get("dims")),
+                *ladder.numbers(of, one, intervals=["blocks"]),
+            ]
             for one in of.ladder
         ]
         parts.append("\n".join(table_markdown(Table(title="", columns=columns, rows=rows))))

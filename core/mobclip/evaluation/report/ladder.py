@@ -84,9 +84,10 @@ def section(of: Results) -> list[Block]:
     rows: list[list[Cell | Text]] = [
         [
             Cell(text=Code(name), under=str((of.runs.get(name) or {}).get("about") or "")),
-            _kind(of, name),
             *numbers(of, line, intervals=of.protocols),
             signed(gap(line)),
+            whole(line.get("dims")),
+            _kind(of, name),
         ]
         for name, line in zip(names, of.ladder, strict=True)
     ]
@@ -107,10 +108,10 @@ def section(of: Results) -> list[Block]:
             title="Mean R² of every run [95 % interval]",
             columns=[
                 Column(title="run", align="left"),
-                Column(title="kind", align="left"),
-                Column(title="dims"),
                 *(Column(title=PROTOCOLS[protocol]) for protocol in of.protocols),
                 Column(title="gap: random −\N{NO-BREAK SPACE}blocks"),
+                Column(title="dims"),
+                Column(title="kind", align="left"),
             ],
             rows=rows,
             note=note,
@@ -119,8 +120,8 @@ def section(of: Results) -> list[Block]:
 
 
 def numbers(of: Results, line: Mapping[str, Any], *, intervals: Sequence[str]) -> list[str]:
-    """Numbers of one line: dims, then each protocol, with its interval where asked for."""
-    row = [whole(line.get("dims"))]
+    """Numbers of one line, a protocol each, with its interval where asked for."""
+    row = []
     for protocol in of.protocols:
         interval = bracket(line.get(f"{protocol}_low"), line.get(f"{protocol}_high"))
         if protocol in intervals and interval:
