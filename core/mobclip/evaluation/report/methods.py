@@ -94,7 +94,7 @@ def section(of: Results) -> list[Block]:
         ],
         [
             Strong("Intervals. "),
-            "95 %, by resampling whole spatial blocks, and the seeds, with replacement (a bootstrap, "
+            "95 %, by resampling whole spatial blocks, and the seeds, with replacement (bootstrap, "
             "corrected for bias), so that places that are alike because they are near do not count "
             "as independent. Differences are paired: both runs on the same resampled blocks and "
             "seeds.",
