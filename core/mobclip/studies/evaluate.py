@@ -1,5 +1,6 @@
 """Evaluation of a place: every run on every target, in the same folds, and how sure that is."""
 
+import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -91,6 +92,7 @@ def evaluate(
         "cells": len(place.cells),
         "generated": bool(place.provenance.get("generated")),
         "mobclip": __version__,
+        "date": datetime.date.today().isoformat(),
         "seeds": list(seeds),
         "folds": FOLDS,
         "targets": {name: _described(one) for name, one in evaluation.targets.items()},
@@ -435,10 +437,11 @@ class _Evaluation:
             if not (folder / "text.safetensors").is_file():
                 folder = self.place.folder / "runs" / "seed0" / run
             if (folder / "text.safetensors").is_file():
-                found["text"] += text_recall(self.place, folder)
+                found["text"] += [{**row, "run": run} for row in text_recall(self.place, folder)]
             if twins is not None:
-                found["twins"].append(twin_recall(embeddings, twins))
-            found["hierarchy"].append(hierarchical_ap(embeddings, rng=np.random.default_rng(0)))
+                found["twins"].append({**twin_recall(embeddings, twins), "run": run})
+            nested = hierarchical_ap(embeddings, rng=np.random.default_rng(0))
+            found["hierarchy"].append({**nested, "run": run})
         return found
 
     def leakage(self) -> list[dict[str, Any]]:
