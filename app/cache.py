@@ -15,6 +15,7 @@ import streamlit as st
 from map_component import MapPlace
 
 from mobclip import grid
+from mobclip.baselines import BASELINES
 from mobclip.embeddings import Embeddings
 from mobclip.place import Place
 from mobclip.probes import ProbeResult, ladder, probe
@@ -23,6 +24,7 @@ from mobclip.search import SimilarityIndex, TextQuery
 from mobclip.storage import read_json
 
 Stamp = tuple[int, int]  # modification time in ns, size
+ProbeKey = tuple[Path, Stamp | None, Path, Stamp | None, str]  # place, embeddings, target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +136,19 @@ def load_probes(files: PlaceFiles) -> dict[str, Any] | None:
     return _json(path, version) if version else None
 
 
+def load_evaluation(files: PlaceFiles) -> dict[str, Any] | None:
+    """What `mobclip evaluate` found, or None where it has not been run."""
+    path = files.folder / "evaluation" / "results.json"
+    version = stamp(path)
+    return _json(path, version) if version else None
+
+
+def report_file(files: PlaceFiles) -> Path | None:
+    """The report of `mobclip evaluate`, or None."""
+    path = files.folder / "evaluation" / "report.html"
+    return path if path.is_file() else None
+
+
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _json(path: Path, version: Stamp | None) -> dict[str, Any]:
     value: dict[str, Any] = read_json(path)
@@ -158,9 +173,15 @@ def text_query(files: PlaceFiles, run: str) -> TextQuery:
 
 def load_probe(files: PlaceFiles, run: str, target: str) -> ProbeResult:
     """Held-out predictions of one target from one run."""
+    return _probe(*probe_key(files, run, target))
+
+
+def probe_key(
+    files: PlaceFiles, run: str, target: str
+) -> tuple[Path, Stamp | None, Path, Stamp | None, str]:
+    """What the scores of a probe depend on; changes with the files."""
     path = files.embeddings_file(run)
-    place_version = stamp(files.folder / "place.yaml")
-    return _probe(files.folder, place_version, path, stamp(path), target)
+    return files.folder, stamp(files.folder / "place.yaml"), path, stamp(path), target
 
 
 @st.cache_resource(max_entries=64, show_spinner="Predicting held-out places …")
@@ -168,7 +189,13 @@ def _probe(
     folder: Path, place_version: Stamp | None, path: Path, version: Stamp | None, target: str
 ) -> ProbeResult:
     place = _place(folder, place_version)
-    return probe(_index(path, version).embeddings, place.targets[target], seeds=(0,))
+    recipe = BASELINES.get(path.parent.name)
+    return probe(
+        _index(path, version).embeddings,
+        place.targets[target],
+        seeds=(0,),
+        probe=recipe.probe if recipe else "ridge",
+    )
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -183,26 +210,34 @@ def load_centres(files: PlaceFiles) -> np.ndarray:
     return _centres(files.folder, stamp(files.folder / "place.yaml"))
 
 
-def target_on_cells(files: PlaceFiles, target: str) -> np.ndarray:
-    """(n,) measured value of every cell, NaN without."""
-    return _target_on_cells(files.folder, stamp(files.folder / "place.yaml"), target)
+def target_on_cells(files: PlaceFiles, target: str, part: str = "") -> np.ndarray:
+    """(n,) measured value of every cell, NaN without; of classes and compositions: see `Target`.
+
+    part : share of this part of a composition, instead of which part is the largest
+    """
+    return _target_on_cells(files.folder, stamp(files.folder / "place.yaml"), target, part)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _target_on_cells(folder: Path, version: Stamp | None, target: str) -> np.ndarray:
-    values = _place(folder, version).targets[target].on_cells()
+def _target_on_cells(folder: Path, version: Stamp | None, name: str, part: str) -> np.ndarray:
+    target = _place(folder, version).targets[name]
+    values = target.on_cells(target.values[:, target.classes.index(part)] if part else None)
     values.setflags(write=False)
     return values
 
 
-def predicted_on_cells(files: PlaceFiles, run: str, target: str, *, error: bool) -> np.ndarray:
-    """(n,) held-out prediction of every cell, in the target's unit, NaN without.
+def predicted_on_cells(
+    files: PlaceFiles, run: str, target: str, part: str = "", *, error: bool
+) -> np.ndarray:
+    """(n,) held-out prediction of every cell, NaN without.
 
-    error : predicted minus measured instead, on the scale on which the target is predicted
+    A number in the target's unit, the probability of a binary target, the index of the most
+    probable class, the share of a part.
+
+    error : instead of it, predicted minus measured (numbers: on the scale on which the target is
+        predicted), or the probability given to the class that was measured
     """
-    path = files.embeddings_file(run)
-    place_version = stamp(files.folder / "place.yaml")
-    return _predicted_on_cells(files.folder, place_version, path, stamp(path), target, error)
+    return _predicted_on_cells(*probe_key(files, run, target), part, error)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -212,12 +247,21 @@ def _predicted_on_cells(
     path: Path,
     version: Stamp | None,
     name: str,
+    part: str,
     error: bool,
 ) -> np.ndarray:
     result = _probe(folder, place_version, path, version, name)
     target = _place(folder, place_version).targets[name]
-    shown = target.on_cells(
-        result.predicted - result.actual if error else target.untransformed(result.predicted)
-    )
+    actual, predicted = result.actual, result.predicted
+    if target.kind == "number":
+        units = predicted - actual if error else target.untransformed(predicted)
+    elif target.kind == "composition":
+        column = target.classes.index(part)
+        units = predicted[:, column] - (actual[:, column] if error else 0)
+    elif error:
+        units = (actual * predicted).sum(axis=1)
+    else:
+        units = predicted[:, 1] if target.kind == "binary" else predicted
+    shown = target.on_cells(units)
     shown.setflags(write=False)
     return shown

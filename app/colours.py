@@ -13,6 +13,12 @@ SEQUENTIAL = (
 )  # fmt: skip
 # Diverging: blue - grey - orange-red, for errors around zero.
 DIVERGING = ("#2166ac", "#67a9cf", "#d1e5f0", "#e3e3e3", "#fddbc7", "#ef8a62", "#b2182b")
+# Classes: Okabe & Ito (2008), which colour-blind readers can tell apart, with grey for their black:
+# the ground of the map may be dark.
+CLASSES = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7",
+    "#56b4e9", "#d55e00", "#f0e442", "#8a8f94",
+)  # fmt: skip
 ABSENT, PRESENT = "#c9ced3", "#1f7a8c"
 EMPTY = (150, 155, 160, 60)  # a cell without a value: a faint grey
 
@@ -27,8 +33,12 @@ class Colouring:
     tip: Tip | None = None
 
 
+def _rgb(stops: Sequence[str]) -> np.ndarray:
+    return np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops], np.uint8)
+
+
 def _table(stops: Sequence[str], size: int = 256) -> np.ndarray:
-    rgb = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops], float)
+    rgb = _rgb(stops).astype(float)
     at = np.linspace(0, len(stops) - 1, size)
     channels = [np.interp(at, np.arange(len(stops)), channel) for channel in rgb.T]
     return np.round(np.column_stack(channels)).astype(np.uint8)
@@ -52,15 +62,19 @@ def ramp(
     logarithmic: bool = False,
     stops: Sequence[str] = SEQUENTIAL,
     centred: bool = False,
+    like: np.ndarray | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> Colouring:
     """Colour by a number; NaN is faint grey. The ends of the ramp are the 2nd and 98th percentile.
 
     logarithmic : even colour steps per factor instead of per unit, for values that span scales
     centred : the middle of the ramp is zero
+    like : other values, whose percentiles end the ramp, so that two maps can be compared
+    ends : instead of percentiles
     """
     scale = np.log1p(values) if logarithmic else values
     known = np.isfinite(scale)
-    low, high = np.percentile(scale[known], [2, 98]) if known.any() else (0.0, 1.0)
+    low, high = ends or _percentiles(values if like is None else like, logarithmic)
     if centred:
         high = max(abs(low), abs(high))
         low = -high
@@ -89,14 +103,59 @@ def ramp(
     )
 
 
+def _percentiles(values: np.ndarray, logarithmic: bool) -> tuple[float, float]:
+    scale = np.log1p(values) if logarithmic else values
+    known = scale[np.isfinite(scale)]
+    low, high = np.percentile(known, [2, 98]) if len(known) else (0.0, 1.0)
+    return float(low), float(high)
+
+
 def categories(
     codes: np.ndarray, labels: Sequence[str], stops: Sequence[str], title: str
 ) -> Colouring:
     """Colour by a small whole number, with a name for each."""
-    table = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops], np.uint8)
     return Colouring(
-        colours=table[codes],
+        colours=_rgb(stops)[codes],
         legend=Legend(title=title, items=tuple(zip(stops, labels, strict=True))),
         values=codes.astype(np.float32),
         tip=Tip(label=title, labels=labels),
+    )
+
+
+def classes(
+    values: np.ndarray,
+    names: Sequence[str],
+    *,
+    measured: np.ndarray,
+    title: str,
+    note: str = "",
+) -> Colouring:
+    """Colour by class; NaN is faint grey. Of more classes than colours the small ones share one.
+
+    values : (n,) index into `names`
+    measured : the same of the measured classes, whose sizes decide: one class, one colour, on
+        every map of a target
+    """
+    code = np.arange(len(names))
+    items = list(zip(CLASSES, names, strict=False))
+    if len(names) > len(CLASSES):
+        own = len(CLASSES) - 1
+        sizes = np.bincount(measured[np.isfinite(measured)].astype(int), minlength=len(names))
+        largest = np.argsort(-sizes, kind="stable")[:own]
+        code = np.full(len(names), own)
+        code[largest] = np.arange(own)
+        items = [(CLASSES[i], names[one]) for i, one in enumerate(largest)]
+        items.append((CLASSES[own], f"{len(names) - own} smaller classes"))
+    known = np.isfinite(values)
+    colours = np.full((len(values), 4), 255, np.uint8)
+    colours[:, :3] = _rgb(CLASSES)[code[np.where(known, values, 0).astype(int)]]
+    colours[~known] = EMPTY
+    notes = [note] if note else []
+    if not known.all():
+        notes.append("faint grey: no value")
+    return Colouring(
+        colours=colours,
+        legend=Legend(title=title, items=items, note="; ".join(notes)),
+        values=values.astype(np.float32),
+        tip=Tip(label=title, labels=names),
     )

@@ -32,6 +32,7 @@ class Selection:
     colour: str = "embedding"  # embedding, similarity, evidence, has:<modality>, target:<name>
     query: str = ""  # words to search for; empty: like the chosen cell
     target: str = ""
+    part: str = ""  # of a target that is a composition
     layer: str = "predicted"  # what the probe's map shows
     count: int = 20
     apart: float = 0.0  # km

@@ -64,7 +64,7 @@ def main() -> None:
                     settle(page)
                     page.screenshot(path=chosen.out / f"{name}-{theme}.png")
                     if name == "probe":
-                        page.get_by_text("Each dot was predicted").scroll_into_view_if_needed()
+                        page.get_by_text("All measures of").scroll_into_view_if_needed()
                         page.wait_for_timeout(800)
                         page.screenshot(path=chosen.out / f"probe-charts-{theme}.png")
                     if name == "map-data":

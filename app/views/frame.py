@@ -14,6 +14,7 @@ from state import Selection
 from streamlit.delta_generator import DeltaGenerator
 
 from mobclip import grid
+from mobclip.baselines import BASELINES
 
 MODALITIES = {
     "poi": "Points of interest",
@@ -21,12 +22,7 @@ MODALITIES = {
     "demographics": "Demographics",
     "mobility": "Mobility",
 }
-RUNS = {
-    "mobclip-paper": "MobCLIP as in the paper: trained to match four kinds of evidence",
-    "propagated": "training-free: all evidence, smoothed over neighbours and flows, then PCA",
-    "pca": "training-free: PCA of all evidence side by side",
-    "coordinates": "longitude and latitude only: what position alone explains",
-}
+TRAINED = "MobCLIP as in the paper, trained to match all kinds of evidence"
 
 
 def style() -> None:
@@ -46,6 +42,10 @@ def modality_name(name: str) -> str:
 def run_name(run: str, ranking: dict[str, float]) -> str:
     """Name of a run with its score on spatial blocks."""
     return f"{run} · R² {ranking[run]:.2f}" if run in ranking else run
+
+
+def _about_run(run: str) -> str:
+    return BASELINES[run].about if run in BASELINES else TRAINED
 
 
 def nothing_yet(data: Path) -> None:
@@ -123,7 +123,7 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
                 help="Which vectors describe the cells. R² is how well they predict the place's "
                 "targets in parts of the map that the probe has not seen (1 is perfect, 0 is no "
                 "better than the average); the best comes first.\n\n"
-                + "\n".join(f"- **{name}**: {text}" for name, text in RUNS.items() if name in runs),
+                + "\n".join(f"- **{run}**: {_about_run(run)}" for run in runs),
                 on_change=lambda: state.change(run=st.session_state["run"]),
             )
     with about:

@@ -10,7 +10,7 @@ from colours import Colouring
 from state import Selection
 
 from mobclip import grid
-from views import frame
+from views import frame, layers
 
 SPACE_SAMPLE = 20_000  # dots in the scatter of the embedding space; more cannot be told apart
 
@@ -85,14 +85,7 @@ def _colouring(chosen: str, selection: Selection, files: PlaceFiles) -> Colourin
             mask, ["none", f"present ({share})"], [colours.ABSENT, colours.PRESENT], title
         )
     if chosen.startswith("target:"):
-        target = place.targets[chosen.removeprefix("target:")]
-        return colours.ramp(
-            cache.target_on_cells(files, target.name),
-            title=target.title,
-            unit=target.unit,
-            logarithmic=target.transform == "log1p",
-            note="" if target.level == "cell" else f"known by {target.level}",
-        )
+        return layers.measured(files, place.targets[chosen.removeprefix("target:")])
     return _embedding(selection, files)
 
 
@@ -142,7 +135,7 @@ def _target_values(selection: Selection, files: PlaceFiles) -> None:
     lines = [
         {
             "Measured": target.title,
-            "Value": colours.shown(cache.target_on_cells(files, target.name)[row]),
+            "Value": layers.worded(target, cache.target_on_cells(files, target.name)[row]),
             "Unit": target.unit,
         }
         for target in place.targets.values()

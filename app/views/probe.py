@@ -1,24 +1,29 @@
 """Probe: how well an embedding predicts something that it was not given, and where it fails."""
 
-from typing import Any
-
 import cache
-import colours
 import numpy as np
 import state
 import streamlit as st
 from cache import PlaceFiles
-from colours import Colouring
+from colours import Colouring, shown
+from scores import (
+    PLACES,
+    POSITION,
+    PROTOCOLS,
+    Row,
+    Scores,
+    bounds,
+    has_interval,
+    metric_help,
+    metric_name,
+    with_bounds,
+)
 from state import Selection
 
 from mobclip.errors import ConfigError
 from mobclip.place import Target
 from mobclip.probes import ProbeResult
-from views import frame
-
-LAYERS = {"predicted": "Predicted", "actual": "Measured", "error": "Error"}
-PROTOCOLS = {"blocks": "new areas (spatial blocks)", "random": "scattered gaps (random folds)"}
-DOTS = 3000
+from views import boosting, charts, frame, layers
 
 
 def show(selection: Selection, files: PlaceFiles) -> None:
@@ -33,93 +38,161 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         return
     left, right = frame.map_and_panel()
     with right:
-        name = selection.target if selection.target in place.targets else next(iter(place.targets))
-        st.session_state["target"] = name
-        st.selectbox(
-            "Predict what?",
-            list(place.targets),
-            format_func=lambda key: place.targets[key].title,
-            key="target",
-            help="A ridge regression learns to predict this from the embedding in one part of "
-            "the place and is tested in another. The embedding itself was never given it.",
-            on_change=lambda: state.change(target=st.session_state["target"]),
-        )
-        target = place.targets[name]
-        table = cache.load_probes(files)
-        rows = [row for row in table["rows"] if row["target"] == name] if table else []
+        target, part = _what(selection, files)
         try:
-            result = cache.load_probe(files, selection.run, name)
+            result = cache.load_probe(files, selection.run, target.name)
         except ConfigError as error:  # too few units, or the same value everywhere
             st.info(f"This cannot be probed here: {error}", icon=":material/info:")
             result = None
+        layer = _layer(selection, target, result)
+        scores = Scores.load(files, selection.run, target)
         if result is not None:
-            _scores(rows, selection, target)
-        layer = selection.layer if selection.layer in LAYERS else "predicted"
-        if result is None:
-            layer = "actual"
-        st.session_state["layer"] = layer
-        st.segmented_control(
-            "On the map",
-            list(LAYERS),
-            format_func=LAYERS.__getitem__,
-            key="layer",
-            required=True,
-            disabled=result is None,
-            help="**Predicted**: by models that never saw the area around the cell. **Measured**: "
-            "the truth. **Error**: predicted minus measured; red is too high, blue too low.",
-            on_change=lambda: state.change(layer=st.session_state["layer"]),
-        )
+            _scores(scores, selection, result)
+            boosting.show(selection, files, scores, result)
         if target.note:
             st.caption(f":material/info: {target.note}")
     frame.draw(
-        left, selection, files, _colouring(layer, target, selection, files),
-        height="max(380px, calc(100vh - 14rem))",
+        left, selection, files, _colouring(layer, target, part, selection, files),
+        height="max(380px, calc(100vh - 16rem))",
     )  # fmt: skip
     if result is None:
         return
-    ladder, scatter = st.columns(2, gap="medium")
+    with left:
+        _warning(scores, selection.run)
+    ladder, fit = st.columns(2, gap="medium")
     with ladder:
-        _ladder(rows, selection, table)
-    with scatter:
-        _scatter(target, result)
+        charts.ladder(scores, selection.run)
+    with fit:
+        if target.kind in ("binary", "class"):
+            charts.confusion(target, result)
+        else:
+            charts.scatter(target, part, result)
+    _details(scores, selection, files)
 
 
-def _scores(rows: list[dict[str, Any]], selection: Selection, target: Target) -> None:
-    mine = {row["protocol"]: row for row in rows if row["run"] == selection.run}
+def _what(selection: Selection, files: PlaceFiles) -> tuple[Target, str]:
+    """The chosen target, and which part of it where it is a composition."""
+    targets = cache.load_place(files).targets
+    name = selection.target if selection.target in targets else next(iter(targets))
+    target = targets[name]
+    parts = target.classes if target.kind == "composition" else ()
+    what, which = st.columns([1.25, 1], gap="small") if parts else (st.container(), None)
+    st.session_state["target"] = name
+    with what:
+        st.selectbox(
+            "Predict what?",
+            list(targets),
+            format_func=lambda key: targets[key].title,
+            key="target",
+            help="A small model (ridge regression) learns to predict this from the embedding in "
+            "one part of the place and is tested in another. The embedding itself was never "
+            "given it.",
+            on_change=lambda: state.change(target=st.session_state["target"], part=""),
+        )
+    if which is None:
+        return target, ""
+    part = selection.part if selection.part in parts else _largest(target)
+    st.session_state["part"] = part
+    with which:
+        st.selectbox(
+            "Part shown",
+            parts,
+            key="part",
+            help="All parts are predicted together; this is the one on the map and in the chart. "
+            "The scores are of all of them.",
+            on_change=lambda: state.change(part=st.session_state["part"]),
+        )
+    return target, part
+
+
+def _largest(target: Target) -> str:
+    return target.classes[int(target.values.mean(axis=0).argmax())]
+
+
+def _layer(selection: Selection, target: Target, result: ProbeResult | None) -> str:
+    names = layers.names(target)
+    layer = selection.layer if selection.layer in names else "predicted"
+    if result is None:
+        layer = "actual"
+    st.session_state["layer"] = layer
+    wrong = (
+        "**How right**: the probability that was given to the class that was measured."
+        if target.kind in ("binary", "class")
+        else "**Error**: predicted minus measured; red is too high, blue too low."
+    )
+    st.segmented_control(
+        "On the map",
+        list(names),
+        format_func=names.__getitem__,
+        key="layer",
+        required=True,
+        disabled=result is None,
+        help="**Predicted**: by models that never saw the area around the cell. **Measured**: "
+        f"the truth. {wrong}",
+        on_change=lambda: state.change(layer=st.session_state["layer"]),
+    )
+    return layer
+
+
+def _colouring(
+    layer: str, target: Target, part: str, selection: Selection, files: PlaceFiles
+) -> Colouring:
+    if layer == "actual":
+        return layers.measured(files, target, part, prefix="Measured: ")
+    draw = layers.error if layer == "error" else layers.predicted
+    return draw(files, selection.run, target, part)
+
+
+def _scores(scores: Scores, selection: Selection, result: ProbeResult) -> None:
+    mine = scores.of(selection.run).get(scores.metric, {})
     if set(mine) < set(PROTOCOLS):
         st.info("This embedding has no scores yet. Run `mobclip probe` on this place.")
         return
+    name = metric_name(scores.metric)
+    how = {
+        "blocks": "Whole blocks of the map are held out and predicted: as if for a district "
+        f"without data. {metric_help(scores.metric)}",
+        "random": "Single places are held out at random, so the neighbours of each were seen in "
+        "training. Looks better than it is when neighbours are alike.",
+    }
+    for column, (protocol, text) in zip(st.columns(2), how.items(), strict=True):
+        row = mine[protocol]
+        sure = has_interval(row)
+        column.metric(
+            f"{name} in {PLACES[protocol].lower()}",
+            f"{row['mean']:.3f}" if sure else f"{row['mean']:.3f} ± {row['spread']:.3f}",
+            delta=f"95 %: {row['low']:.2f} to {row['high']:.2f}" if sure else None,
+            delta_color="off",
+            delta_arrow="off",
+            help=f"{text} The range is {scores.ranges}.",
+        )
     blocks, random = mine["blocks"], mine["random"]
-    for column, row, label, help_text in zip(
-        st.columns(2),
-        (blocks, random),
-        ("R² in new areas", "R² in scattered gaps"),
-        (
-            "Whole blocks of the map are held out and predicted: as if for a district without "
-            "data. 1 is perfect, 0 no better than the average. ± is the standard deviation over "
-            f"{len(blocks['per_seed'])} divisions into blocks.",
-            "Single places are held out at random, so the neighbours of each were seen in "
-            "training. Looks better than it is when neighbours are alike.",
-        ),
-        strict=True,
-    ):
-        column.metric(label, f"{row['mean']:.3f} ± {row['spread']:.3f}", help=help_text)
-    st.caption(_gap(blocks["mean"], random["mean"]) + f" {blocks['n']:,} {_units(target)}.")
+    st.caption(f"{_gap(scores, result, blocks, random)} {blocks['n']:,} {_units(scores.target)}.")
 
 
 def _units(target: Target) -> str:
     return "cells" if target.level == "cell" else f"units ({target.level})"
 
 
-def _gap(blocks: float, random: float) -> str:
-    gap = random - blocks
-    if blocks <= 0:
+def _gap(scores: Scores, result: ProbeResult, in_blocks: Row, in_random: Row) -> str:
+    """What the two numbers say together."""
+    blocks, random = in_blocks["mean"], in_random["mean"]
+    same = scores.metric == "f1" and len(np.unique(result.predicted.argmax(axis=1))) == 1
+    if same and in_blocks["spread"] == 0:
         return (
-            "In new areas this embedding predicts no better than the average would: what random "
-            "folds show is knowledge about neighbours."
-            if random > 0.05
-            else "This embedding does not predict it: no better than the average would."
+            "In new areas every place is given the same class, the largest one: this score takes "
+            "no knowledge at all."
         )
+    nothing = {"r2": 0.0, "skill": 0.0, "auc": 0.5}.get(scores.metric)
+    if nothing is not None and blocks <= nothing:
+        without = "guessing" if scores.metric == "auc" else "the average would"
+        return (
+            f"In new areas this embedding predicts no better than {without}: what random folds "
+            "show is knowledge about neighbours."
+            if random > nothing + 0.05
+            else f"This embedding does not predict it: no better than {without}."
+        )
+    gap = random - blocks
     if gap < 0.03:
         return f"The gap is small ({gap:.3f}): what was learned carries over to new areas."
     return (
@@ -128,118 +201,77 @@ def _gap(blocks: float, random: float) -> str:
     )
 
 
-def _colouring(layer: str, target: Target, selection: Selection, files: PlaceFiles) -> Colouring:
-    values = (
-        cache.target_on_cells(files, target.name)
-        if layer == "actual"
-        else cache.predicted_on_cells(files, selection.run, target.name, error=layer == "error")
-    )
-    logarithmic = target.transform == "log1p"
-    if layer == "error":
-        return colours.ramp(
-            values,
-            title=f"Error: {target.title}",
-            unit=f"log(1 + {target.unit})" if logarithmic else target.unit,
-            note="blue: predicted too low; red: too high",
-            stops=colours.DIVERGING,
-            centred=True,
-        )
-    return colours.ramp(
-        values, title=f"{LAYERS[layer]}: {target.title}", unit=target.unit, logarithmic=logarithmic
-    )
-
-
-def _ladder(rows: list[dict[str, Any]], selection: Selection, table: dict[str, Any] | None) -> None:
-    """All runs side by side: what does this embedding add?"""
-    st.markdown("**Against the other embeddings**")
-    if not rows or not table:
-        st.caption("No scores yet: run `mobclip probe` on this place.")
+def _warning(scores: Scores, run: str) -> None:
+    """Said wherever something simpler does the job better."""
+    simpler = scores.simpler(run)
+    if not simpler:
         return
-    import altair as alt  # only here: it costs half a second
-    import pandas as pd
-
-    frame_ = pd.DataFrame(
-        {
-            "Embedding": row["run"],
-            "Tested in": PROTOCOLS[row["protocol"]],
-            "R²": row["mean"],
-            "Standard deviation": row["spread"],
-            "low": row["mean"] - row["spread"],
-            "high": row["mean"] + row["spread"],
-        }
-        for row in rows
-    )
-    blocks = frame_[frame_["Tested in"] == PROTOCOLS["blocks"]]
-    order = blocks.sort_values("R²", ascending=False)["Embedding"].tolist()
-    low = float(min(0.0, max(frame_["low"].min(), -0.5)))
-    base = alt.Chart(frame_).encode(
-        y=alt.Y("Embedding:N", sort=order, title=None, axis=alt.Axis(labelLimit=160)),
-        yOffset=alt.YOffset("Tested in:N", sort=list(PROTOCOLS.values())),
-    )
-    colour = alt.Color(
-        "Tested in:N",
-        sort=list(PROTOCOLS.values()),
-        scale=alt.Scale(domain=list(PROTOCOLS.values()), range=["#2a9db5", "#9db4bf"]),
-        legend=alt.Legend(orient="bottom", title="R² on", labelLimit=220),
-    )
-    bars = base.mark_bar(clip=True).encode(
-        x=alt.X("R²:Q", scale=alt.Scale(domain=[low, 1]), title="R²"),
-        color=colour,
-        opacity=alt.condition(
-            alt.datum.Embedding == selection.run, alt.value(1.0), alt.value(0.62)
-        ),
-        tooltip=[
-            "Embedding", "Tested in", alt.Tooltip("R²", format=".3f"),
-            alt.Tooltip("Standard deviation", format=".3f"),
-        ],
-    )  # fmt: skip
-    spread = base.mark_rule(clip=True, strokeWidth=1.5, color="#8a8f94").encode(
-        x="low:Q", x2="high:Q"
-    )
-    st.altair_chart((bars + spread).properties(height=max(200, 34 * len(order) + 60)), key="ladder")
-    st.caption(
-        f"Thin lines: ± one standard deviation over {len(table['seeds'])} seeds. The chosen "
-        "embedding is drawn in full colour. Bars below the axis are cut off."
-    )
-
-
-def _scatter(target: Target, result: ProbeResult) -> None:
-    st.markdown("**Predicted against measured**")
-    import altair as alt
-    import pandas as pd
-
-    pick = np.linspace(0, result.n - 1, min(result.n, DOTS)).astype(int)
-    unit = f"log(1 + {target.unit})" if target.transform == "log1p" else target.unit
-    dots = pd.DataFrame(
-        {
-            "Measured": result.actual[pick],
-            "Predicted": result.predicted[pick],
-            "Unit": result.unit_ids[pick],
-        }
-    )
-    low = float(dots[["Measured", "Predicted"]].min().min())
-    high = float(dots[["Measured", "Predicted"]].max().max())
-    scale = alt.Scale(domain=[low, high], nice=True)
-    points = (
-        alt.Chart(dots)
-        .mark_circle(size=16, opacity=0.5, color="#2a9db5")
-        .encode(
-            x=alt.X("Measured:Q", scale=scale, title=f"Measured, {unit}"),
-            y=alt.Y("Predicted:Q", scale=scale, title=f"Predicted, {unit}"),
-            tooltip=[
-                "Unit",
-                alt.Tooltip("Measured", format=".3g"),
-                alt.Tooltip("Predicted", format=".3g"),
-            ],
+    name = metric_name(scores.metric)
+    lines = []
+    for protocol, mine, rivals in simpler:
+        others = []
+        for rival in rivals:
+            what = "position alone" if rival["run"] in POSITION else "not trained"
+            touch = ", the ranges overlap" if bounds(rival)[0] <= bounds(mine)[1] else ""
+            others.append(f"`{rival['run']}` ({what}) {with_bounds(rival)}{touch}")
+        lines.append(
+            f"- {PLACES[protocol]}: `{run}` has {name} {with_bounds(mine)}; {'; '.join(others)}."
         )
+    st.warning(
+        "\n".join([*lines, "", f"Ranges are {scores.ranges}."]),
+        title="Something simpler does better here",
     )
-    line = pd.DataFrame({"v": [low, high]})
-    diagonal = (
-        alt.Chart(line).mark_line(color="#8a8f94", strokeDash=[4, 4]).encode(x="v:Q", y="v:Q")
-    )
-    st.altair_chart((diagonal + points).properties(height=320), key="fit")
-    extra = f" {len(pick):,} of {result.n:,} drawn." if len(pick) < result.n else ""
-    st.caption(
-        "Each dot was predicted by a model that never saw its block of the map; on the dashed "
-        f"line it would be exactly right.{extra}"
+
+
+def _details(scores: Scores, selection: Selection, files: PlaceFiles) -> None:
+    """What only some readers want: the other measures, intervals of prediction, the report."""
+    held = scores.coverage(selection.run)
+    if held is not None:
+        unit = scores.target.unit
+        scale = f"log(1 + {unit})" if scores.target.transform == "log1p" else unit
+        st.caption(
+            f":material/straighten: {100 * held['level']:.0f} % intervals of prediction, "
+            f"calibrated on other areas, held {100 * held['coverage']:.0f} % of {held['n']:,} "
+            f"units in unseen areas. Half of them are narrower than {shown(held['width'])} {scale}."
+        )
+    mine = scores.of(selection.run)
+    report = cache.report_file(files)
+    measures, download = st.columns([3, 1], gap="medium")
+    if mine:
+        with measures.expander("All measures of this embedding and target"):
+            _measures(mine)
+    if report is not None:
+        download.download_button(
+            "Evaluation report",
+            report.read_bytes,
+            file_name=f"mobclip-{files.key}.html",
+            mime="text/html",
+            icon=":material/download:",
+            width="stretch",
+            on_click="ignore",
+            help="One page with every embedding, target and protocol, as `mobclip evaluate` "
+            f"made it; `evaluation/{report.name}` in the folder of the place.",
+        )
+
+
+def _measures(mine: dict[str, dict[str, Row]]) -> None:
+    protocols = [one for one in PLACES if any(one in rows for rows in mine.values())]
+    st.dataframe(
+        {
+            "Measure": [metric_name(metric) for metric in mine],
+            **{
+                PLACES[protocol]: [
+                    with_bounds(rows[protocol]) if protocol in rows else "–"
+                    for rows in mine.values()
+                ]
+                for protocol in protocols
+            },
+            "What it says": [metric_help(metric) for metric in mine],
+        },
+        hide_index=True,
+        column_config={
+            "Measure": st.column_config.TextColumn(width=100),
+            **{PLACES[one]: st.column_config.TextColumn(width=150) for one in protocols},
+            "What it says": st.column_config.TextColumn(width="large"),
+        },
     )

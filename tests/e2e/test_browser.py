@@ -216,6 +216,29 @@ def test_umap_colours_arrive_by_themselves(session: Session, address: str, app_d
         pca.save(path)
 
 
+def test_boosted_trees_grow_while_the_page_goes_on(
+    session: Session, browser: "playwright_api.Browser", address: str
+) -> None:
+    expect = playwright_api.expect
+    probe = f"{address}/?view=probe&target=visitors&run=propagated"
+    session.open(probe)
+    session.page.get_by_role("button", name="Try boosted trees").click()
+    progress = session.page.get_by_text("Boosted trees:")
+    expect(progress).to_be_visible()
+    redrawn = session.map.get_attribute("data-recolours")
+
+    other = Session(browser)  # somebody else sees nothing of it
+    other.page.goto(probe.replace("propagated", "demographics"))
+    expect(other.page.get_by_role("button", name="Try boosted trees")).to_be_visible()
+    expect(other.page.get_by_text("Boosted trees:")).to_be_hidden()
+    other.page.close()
+
+    expect(session.page.get_by_text("Boosted trees", exact=True)).to_be_attached(timeout=60_000)
+    expect(session.page.get_by_text("Ridge regression", exact=True)).to_be_attached()
+    expect(progress).to_be_hidden()
+    assert session.map.get_attribute("data-recolours") == redrawn
+
+
 def test_without_webgl2_the_rest_still_works(
     playwright: "playwright_api.Playwright", address: str
 ) -> None:
