@@ -133,7 +133,9 @@ def load_probes(files: PlaceFiles) -> dict[str, Any] | None:
     """The probe table of all runs, or None while there is none."""
     path = files.folder / "probes.json"
     version = stamp(path)
-    return _json(path, version) if version else None
+    table = _json(path, version) if version else None
+    # Before mobclip had several metrics, rows did not name theirs: `mobclip probe` makes them anew.
+    return table if table and all("metric" in row for row in table["rows"]) else None
 
 
 def load_evaluation(files: PlaceFiles) -> dict[str, Any] | None:

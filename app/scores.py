@@ -46,13 +46,14 @@ class Scores:
         """From the evaluation, where it knows this very run and target, else the probe table."""
         evaluation = cache.load_evaluation(files)
         key = cache.load_index(files, run).embeddings.provenance.get("key")
-        if evaluation is not None and evaluation["runs"].get(run, {}).get("key", key) == key:
-            rows = [row for row in evaluation["scores"] if row["target"] == target.name]
+        known = (evaluation or {}).get("runs", {}).get(run, {})
+        if evaluation is not None and known.get("key", key) == key:
+            rows = [row for row in evaluation.get("scores", []) if row["target"] == target.name]
             if any(row["run"] == run for row in rows):
                 return cls(
                     target=target,
                     rows=rows,
-                    seeds=len(evaluation["seeds"]),
+                    seeds=len(evaluation.get("seeds", [])),
                     evaluation=evaluation,
                 )
         table = cache.load_probes(files) or {"rows": [], "seeds": []}
@@ -85,9 +86,8 @@ class Scores:
 
     def trained(self, run: str) -> bool:
         """Whether it learned anything, as opposed to being computed."""
-        if self.evaluation is not None:
-            return not self.evaluation["runs"][run]["training_free"]
-        return run not in BASELINES
+        known = (self.evaluation or {}).get("runs", {}).get(run, {})
+        return not known.get("training_free", run in BASELINES)
 
     @property
     def ranges(self) -> str:

@@ -569,9 +569,11 @@ def test_the_evaluation_brings_intervals_the_whole_ladder_and_the_report(
     assert "90 % intervals of prediction" in words(app)
     assert "held 87 % of 100" in words(app)
     assert [one.label for one in app.get("download_button")] == ["Evaluation report"]
-    (probes,) = (one.value for one in app.dataframe if "New areas" in one.value.columns
-                 and "What it says" not in one.value.columns)  # fmt: skip
-    assert probes["New areas"].tolist() == [0.41, 0.33]  # known already: there is nothing to try
+    (probes,) = (one.value for one in app.table)
+    assert probes["New areas"].tolist() == [
+        "0.410",
+        "0.330",
+    ]  # known already: there is nothing to try
     assert not [one for one in app.button if one.key == "boost"]
     assert "neighbours" not in app.selectbox(key="run").options  # on no map: not in the list
 
@@ -585,6 +587,16 @@ def test_an_evaluation_of_other_embeddings_is_not_shown(open_app, scored: Scored
     write_json(path, results)
     app = open_app(view="probe", target="visitors", run="propagated")
     assert [one.value for one in app.metric] == ["0.100 ± 0.010", "0.200 ± 0.010"]
+
+
+def test_scores_of_an_older_version_are_not_shown(open_app, scored: ScoredPlace) -> None:
+    rows = scored.rows({"propagated": (0.1, 0.2)})
+    for row in rows:
+        del row["metric"]
+    write_json(scored.folder / "probes.json", {"seeds": [0, 1], "rows": rows})
+    app = open_app(view="probe", target="visitors", run="propagated")
+    assert "Run `mobclip probe`" in words(app)
+    assert not app.metric
 
 
 def test_the_noise_ceiling_is_marked(open_app, scored: ScoredPlace) -> None:
@@ -685,9 +697,9 @@ def test_boosted_trees_run_beside_the_page_and_only_their_session_sees_them(
     slow_probe.go_on.set()
     until(mine, lambda app: not app.get("progress"))
     checked(mine.selectbox(key="target").set_value("visitors").run())
-    found = mine.dataframe[0].value
+    found = mine.table[0].value
     assert found.iloc[:, 0].tolist() == ["Ridge regression", "Boosted trees"]
-    assert found["New areas"].iloc[1] == 0.123
+    assert found["New areas"].iloc[1] == "0.123"
     assert not has(mine, "boost")
 
 

@@ -4,7 +4,7 @@ import cache
 import streamlit as st
 from cache import PlaceFiles
 from jobs import Job, scores_of
-from scores import PLACES, Scores, metric_name
+from scores import PLACES, PROTOCOLS, Scores, metric_name
 from state import Selection
 
 from mobclip.probes import ProbeResult
@@ -92,19 +92,14 @@ def _duration(seconds: float) -> str:
 
 
 def _table(compared: dict[str, dict[str, float]], scores: Scores) -> None:
-    name = metric_name(scores.metric)
     order = [probe for probe in NAMES if probe in compared]
-    st.dataframe(
-        {
-            f"{name}, one division into folds": [NAMES[probe] for probe in order],
-            **{
-                PLACES[protocol]: [compared[probe].get(protocol) for probe in order]
-                for protocol in ("blocks", "random")
-            },
-        },
+    columns = {
+        PLACES[protocol]: [f"{compared[probe][protocol]:.3f}" for probe in order]
+        for protocol in PROTOCOLS
+    }
+    name = metric_name(scores.metric)
+    st.table(
+        {f"{name}, same folds": [NAMES[probe] for probe in order], **columns},
+        border="horizontal",
         hide_index=True,
-        column_config={
-            PLACES[protocol]: st.column_config.NumberColumn(format="%.3f", width=100)
-            for protocol in ("blocks", "random")
-        },
     )

@@ -233,8 +233,8 @@ def test_boosted_trees_grow_while_the_page_goes_on(
     expect(other.page.get_by_text("Boosted trees:")).to_be_hidden()
     other.page.close()
 
-    expect(session.page.get_by_text("Boosted trees", exact=True)).to_be_attached(timeout=60_000)
-    expect(session.page.get_by_text("Ridge regression", exact=True)).to_be_attached()
+    expect(session.page.get_by_text("Boosted trees", exact=True)).to_be_visible(timeout=60_000)
+    expect(session.page.get_by_text("Ridge regression", exact=True)).to_be_visible()
     expect(progress).to_be_hidden()
     assert session.map.get_attribute("data-recolours") == redrawn
 
