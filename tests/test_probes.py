@@ -43,7 +43,7 @@ def naive(features, actual, folds):
 
 
 def fit(features, actual, train, scaled, alpha):
-    spread = features[train].std(0)
+    spread = features.std(0)  # of all: features are known everywhere, labels are not
     scale = spread if scaled else np.full(len(spread), np.sqrt((spread**2).mean()))
     model = Ridge(alpha=alpha * train.sum()).fit(features[train] / scale, actual[train])
     return lambda x: model.predict(x / scale)
@@ -95,6 +95,16 @@ def test_probabilities_stay_probabilities():
     np.testing.assert_allclose(predicted.sum(1), 1)
     assert (predicted > 0).all()
     assert (predicted.argmax(1) == kind).mean() > 0.6
+
+
+def test_a_dimension_that_varies_only_elsewhere_is_not_blown_up():
+    rng = np.random.default_rng(0)
+    of_unit = np.arange(200) % 5
+    x = rng.normal(size=(200, 3))
+    x[:, 2] *= np.where(of_unit == 0, 1.0, 1e-5)  # all but silent where it is learned
+    y = x[:, :1] + 0.5 * rng.normal(size=(200, 1))
+    predicted = held_out(x, y, Folds(of_unit=of_unit))
+    assert np.abs(predicted[of_unit == 0]).max() < 2 * np.abs(y).max()
 
 
 def test_two_folds_leave_nothing_to_choose_on():

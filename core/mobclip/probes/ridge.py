@@ -40,9 +40,9 @@ class LiveRidge:
 
     For each outer fold, each candidate (scaling, penalty) is fitted on all training folds but one
     and scored on that one; the candidate with the least summed squared error is refitted on all
-    training folds. The intercept is not penalised. With penalty a of `ALPHAS` and one scale s for
-    all dimensions, the model is that of scikit-learn's `Ridge(alpha=a * n * s**2)`, n the units
-    that are learned from.
+    training folds. The intercept is not penalised. Features are divided by their standard deviation
+    over all units (which are known; labels are not), or by one for all; then the model with penalty
+    a of `ALPHAS` is that of scikit-learn's `Ridge(alpha=a * n)`, n the units that are learned from.
 
     Parameters
     ----------
@@ -74,9 +74,10 @@ class LiveRidge:
                 if i != j
             }
         )
+        scales = [_scale(self._whole, scaled) for scaled in SCALINGS]
         with threadpool_limits(1, "blas"):  # small eigenproblems: threads only wait for each other
             self._paths = {
-                held_out: [_Path.of(self._training(held_out), scaled) for scaled in SCALINGS]
+                held_out: [_Path.of(self._training(held_out), scale) for scale in scales]
                 for held_out in self._apart
             }
 
@@ -213,7 +214,8 @@ def fit(
     x, y = features - shift_x, actual - shift_y
     whole, whole_cross = _Moments.of(x), _Cross.of(x, y)
     with threadpool_limits(1, "blas"):
-        paths = [_Path.of(whole, one) for one in scalings]
+        scales = [_scale(whole, one) for one in scalings]
+        paths = [_Path.of(whole, scale) for scale in scales]
         choice = np.zeros(y.shape[1], np.int64)
         if len(alphas) * len(scalings) > 1:
             errors = np.zeros((len(scalings), len(alphas), y.shape[1]))
@@ -221,8 +223,8 @@ def fit(
                 here, learn = folds.test(fold), folds.training(fold)
                 part, part_cross = _Moments.of(x[here]), _Cross.of(x[here], y[here])
                 left, left_cross = _Moments.of(x[learn]), _Cross.of(x[learn], y[learn])
-                for k, one in enumerate(scalings):
-                    models = _Path.of(left, one).models(left_cross, alphas)
+                for k, scale in enumerate(scales):
+                    models = _Path.of(left, scale).models(left_cross, alphas)
                     errors[k] += _squared_error(part, part_cross, *models)
             choice = errors.reshape(-1, y.shape[1]).argmin(0)
         weights = np.empty((x.shape[1], y.shape[1]))
@@ -283,29 +285,32 @@ class _Cross:
         return _Cross(n=self.n, y=self.y[chosen], xy=self.xy[:, chosen], yy=self.yy[chosen])
 
 
+def _scale(m: _Moments, scaled: bool) -> Float64[np.ndarray, " d"]:
+    """By what each dimension is divided, from all units; inf: it does not vary and takes no part.
+
+    From all units and not from those that are learned from: a dimension that hardly varies in
+    training and does elsewhere would be blown up, and predictions there with it.
+    """
+    variance = np.diag(m.xx) / m.n - (m.x / m.n) ** 2
+    varies = variance > 1e-12 * variance.max()
+    shared = variance[varies].mean() if varies.any() else 1.0
+    return np.where(varies, np.sqrt(np.where(varies, variance if scaled else shared, 1)), np.inf)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Path:
     """The eigenproblem of some training units: every penalty follows from it."""
 
     mean: np.ndarray  # (d,) of the features
-    scale: np.ndarray  # (d,) by which they are divided; inf: takes no part
     values: np.ndarray  # (d,) eigenvalues of the covariance of the scaled features
-    axes: np.ndarray  # (d, d) its eigenvectors, each row divided by `scale`
+    axes: np.ndarray  # (d, d) its eigenvectors, each row divided by the feature's scale
 
     @classmethod
-    def of(cls, m: _Moments, scaled: bool) -> "_Path":
+    def of(cls, m: _Moments, scale: np.ndarray) -> "_Path":
         mean = m.x / m.n
         covariance = m.xx / m.n - np.outer(mean, mean)
-        variance = np.diag(covariance)
-        varies = variance > 1e-12 * variance.max()
-        if not varies.any():
-            scale = np.full(len(variance), np.inf)
-        elif scaled:
-            scale = np.where(varies, np.sqrt(np.maximum(variance, 0)), np.inf)
-        else:
-            scale = np.where(varies, np.sqrt(variance[varies].mean()), np.inf)
         values, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
-        return cls(mean=mean, scale=scale, values=np.maximum(values, 0), axes=axes / scale[:, None])
+        return cls(mean=mean, values=np.maximum(values, 0), axes=axes / scale[:, None])
 
     def models(
         self, cross: _Cross, alphas: np.ndarray = ALPHAS
