@@ -54,6 +54,13 @@ def test_an_interval_that_contains_zero_is_called_no_scaling():
     assert fit_power_law(*planted(np.random.default_rng(3), b=-0.1)).verdict == "the error grows"
 
 
+def test_rounding_is_no_scaling():
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    r2 = np.broadcast_to(np.array([0.23, 0.41]), (4, 1, 2)) + 1e-15 * np.arange(4)[:, None, None]
+    assert fit_power_law(x, r2).verdict == NO_SCALING
+    assert fit_power_law(x, r2[::-1]).verdict == NO_SCALING
+
+
 def test_targets_that_disagree_widen_the_interval():
     wide = fit_power_law(*planted(np.random.default_rng(1), b=0.2, own=0.1))
     narrow = fit_power_law(*planted(np.random.default_rng(1), b=0.2, own=0.01))

@@ -127,7 +127,7 @@ def test_a_width_that_does_not_exist_is_not_scored_twice(workspace, place):
     # A recipe of one modality does without the others, and not without it.
     assert rows["modality-removed", "mobility"]["difference"]["blocks"] == 0
     assert ("modality-removed", "poi") in reasons
-    assert "does not look" in reasons["known", "1 of 3"]
+    assert "does not look" in reasons["known", "k of 3"]
 
 
 def test_the_paper_s_recipe_keeps_its_anchor(workspace, place, monkeypatch):
@@ -138,7 +138,7 @@ def test_the_paper_s_recipe_keeps_its_anchor(workspace, place, monkeypatch):
     reasons = {(one["study"], one["what"]): one["why"] for one in table["not_applicable"]}
     assert "cannot be made" in reasons["modality-removed", "mobility"]
     assert "cannot be made" in reasons["modality-alone", "mobility"]
-    assert "does not look" in reasons["known", "2 of 3"]
+    assert "does not look" in reasons["known", "k of 3"]
     assert "anchor" in rows["modality-alone", "poi"]["note"]
     # Of three modalities, poi alone beside the anchor is all but demographics: trained once.
     same = rows["modality-alone", "poi"]["per_seed"]

@@ -366,7 +366,7 @@ def ablate(
             row["study"],
             row["what"],
             f"{row['blocks']:.3f} ± {row['blocks_spread']:.3f}",
-            f"{row['difference']:+.3f}" if row.get("difference") is not None else "",
+            f"{row['difference']['blocks']:+.3f}",
             f"{row['random']:.3f} ± {row['random_spread']:.3f}",
         )
     console.print(f"\n[bold]{made.title}[/]: ablations of {recipe}")
@@ -391,12 +391,12 @@ def scale(
     settings = _train_config(config)
     with _tokenized(place, resolution, cells) as (workspace, spec, made):
         found = study(workspace, spec, recipe=recipe, seeds=range(seeds), config=settings)
-    table = Table("axis", "size", "R² on blocks", "seconds", "peak MB", "law of the error")
+    table = Table("axis", "size", "R² on blocks", "seconds", "peak MB", "error = a x^-b")
     for axis, one in found["axes"].items():
         for point in one["points"]:
             table.add_row(
                 axis,
-                f"{point['x']:,g} {one['unit']}",
+                f"{point['x']:,.0f} {one['unit']}",
                 f"{point['blocks']:.3f} ± {point['spread']:.3f}",
                 f"{point['seconds']:.1f}",
                 f"{point['peak_mb']:,.0f}",
@@ -404,7 +404,8 @@ def scale(
             )
         law = one.get("law")
         if law:
-            exponent = f"x^-{law['b']:.3f} [{law['low']:.3f}, {law['high']:.3f}]"
+            interval = "" if law["low"] is None else f" [{law['low']:.3f}, {law['high']:.3f}]"
+            exponent = f"b = {law['b']:.3f}{interval}: {law['verdict']}"
             table.add_row("", "", "", "", "", exponent, end_section=True)
     console.print(f"\n[bold]{made.title}[/]: {recipe} at growing sizes")
     console.print(table)

@@ -10,6 +10,7 @@ from mobclip.errors import ConfigError
 MIN_POINTS = 3  # a line through two points always fits
 FLOOR_POINTS = 6  # fewer cannot tell a floor from a small exponent (AICc has no value for them)
 RESAMPLES = 1000
+NEGLIGIBLE = 1e-6  # exponents nearer to 0 are rounding: the scores are the same
 NO_SCALING = "no scaling seen"
 
 _EXPONENTS = np.arange(0.01, 4.005, 0.01)
@@ -83,7 +84,7 @@ def fit_power_law(
 
     level, slope, misfit = _line(ratio, np.log(mean)[None])
     interval = None if samples is None else np.quantile(-_line(ratio, samples)[1], [0.025, 0.975])
-    falls = interval is not None and interval[0] > 0
+    falls = interval is not None and interval[0] > NEGLIGIBLE
     a, b, c, form = float(np.exp(level[0])), float(-slope[0]), 0.0, "a * x^(-b)"
     if falls and len(x) >= FLOOR_POINTS:
         floored = _with_floor(ratio, np.log(mean)[None])
@@ -108,9 +109,9 @@ def fit_power_law(
 def _verdict(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "one seed and one target: no interval"
-    if low > 0:
+    if low > NEGLIGIBLE:
         return "the error falls"
-    return "the error grows" if high < 0 else NO_SCALING
+    return "the error grows" if high < -NEGLIGIBLE else NO_SCALING
 
 
 def _resampled(

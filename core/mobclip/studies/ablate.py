@@ -199,16 +199,15 @@ def _plan(
             why = f"{recipe} cannot be made of {name} alone"
             impossible.append(_not_applicable("modality-alone", name, why))
     plan += [_Variation(study="dims", what=str(dims), dims=dims) for dims in DIMENSIONS]
-    for k in range(1, len(everything) + 1):
-        what = f"{k} of {len(everything)}"
-        if recipe in KNOWN:
-            plan += [
-                _Variation(study="known", what=what, known=known)
-                for known in combinations(everything, k)
-            ]
-        else:
-            why = f"{recipe} does not look at its modalities at inference"
-            impossible.append(_not_applicable("known", what, why))
+    if recipe in KNOWN:
+        plan += [
+            _Variation(study="known", what=f"{k} of {len(everything)}", known=known)
+            for k in range(1, len(everything) + 1)
+            for known in combinations(everything, k)
+        ]
+    else:
+        why = f"{recipe} does not look at its modalities at inference"
+        impossible.append(_not_applicable("known", f"k of {len(everything)}", why))
     # None where a variation says what the recipe does anyway: it is then not computed again.
     return [
         replace(

@@ -27,6 +27,7 @@ from mobclip.studies.variants import (
     MEMORY,
     PARAMETERS,
     PROTOCOLS,
+    SECONDS,
     check_recipe,
     fit,
     held_out_of,
@@ -181,14 +182,15 @@ def scale(
     )
     table = stored(path).get(recipe, {})
     if table.get("key") != key:
+        way = "trained" if recipe == PAPER else "training-free"
         table = {
             "key": key,
             "place": place.name,
             "recipe": recipe,
             "seeds": list(seeds),
             "folds": FOLDS,
-            "seconds": "fit or training alone, mean over seeds and choices",
-            "memory": MEMORY["trained" if recipe == PAPER else "training-free"],
+            "seconds": SECONDS[way],
+            "memory": MEMORY[way],
             "parameters": PARAMETERS.get(recipe, "not counted for this recipe"),
             "axes": {},
             "left_out": {},
