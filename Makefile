@@ -5,6 +5,7 @@
 #   make test         install, then run the tests, in the browser too where Chromium is there
 #   make check        lint, formatting, types, floors
 #   make bench        run the benchmarks            (BENCH=benchmarks/loss.py ARGS="--batch 512")
+#   make results      evaluate all three places and put the tables into README.md (hours)
 #   make constraints  resolve constraints.txt anew
 #   make clean        remove .venv and caches; data/ stays
 
@@ -17,7 +18,7 @@ BIN = .venv/bin
 INSTALLED = .venv/installed
 EXTRAS = app,notebook,dev
 
-.PHONY: install demo test check bench constraints clean
+.PHONY: install demo test check bench results constraints clean
 
 install: $(INSTALLED)
 
@@ -45,6 +46,16 @@ bench: install
 	@for file in $(BENCH); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
 # Resolved without installing. setuptools is left to each Python: torch's needs differ by version.
+results: install
+	for place in synthetic chicago new-york; do \
+	  for recipe in propagated pca; do \
+	    $(BIN)/mobclip ablate $$place --recipe $$recipe && \
+	    $(BIN)/mobclip scale $$place --recipe $$recipe || exit 1; \
+	  done; done
+	$(BIN)/mobclip transfer chicago new-york --resolution 8
+	for place in synthetic chicago new-york; do $(BIN)/mobclip evaluate $$place || exit 1; done
+	$(BIN)/python docs/results.py "$${MOBCLIP_DATA_DIR:-data}"
+
 constraints:
 	@rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
 	@echo 'torch==$(TORCH)' > .venv-constraints/seed.txt

@@ -359,9 +359,6 @@ def ablate(
         found = study(workspace, spec, recipe=recipe, seeds=range(seeds), config=settings)
     table = Table("study", "what", "R² on blocks", "against all of it", "R² on random folds")
     for row in found["rows"]:
-        if row.get("blocks") is None:
-            table.add_row(row["study"], row["what"], "-", row.get("note", ""), "-")
-            continue
         table.add_row(
             row["study"],
             row["what"],
@@ -371,6 +368,8 @@ def ablate(
         )
     console.print(f"\n[bold]{made.title}[/]: ablations of {recipe}")
     console.print(table)
+    for one in found["not_applicable"]:
+        console.print(f"Not applicable: {one['study']}, {one['what']}: {one['why']}")
     console.print("`mobclip evaluate` puts them into its report.")
 
 
@@ -409,6 +408,8 @@ def scale(
             table.add_row("", "", "", "", "", exponent, end_section=True)
     console.print(f"\n[bold]{made.title}[/]: {recipe} at growing sizes")
     console.print(table)
+    for axis, reason in found["left_out"].items():
+        console.print(f"Left out: {axis} ({reason})")
     console.print("`mobclip evaluate` puts them into its report.")
 
 
