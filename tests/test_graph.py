@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from mobclip import grid
-from mobclip.errors import ArtefactError, CellError
-from mobclip.graph import MobilityGraph
+from mobclip.errors import ArtefactError, CellError, ConfigError
+from mobclip.graph import MobilityGraph, hold_out
 
 CELLS = grid.polygon_to_cells(shapely.box(5, 50, 5.5, 50.5), 6)[:6]
 OUTSIDE = grid.polygon_to_cells(shapely.box(9, 50, 9.5, 50.5), 6)[:1]
@@ -146,3 +146,78 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
             indices=graph.indices,
             weights=graph.weights,
         )
+
+
+def many_flows(seed: int = 0) -> MobilityGraph:
+    """350 cells, flows between a tenth of the pairs."""
+    rng = np.random.default_rng(seed)
+    cells = grid.polygon_to_cells(shapely.box(5, 50, 6.2, 51.2), 6)
+    origin, destination = rng.integers(0, len(cells), (2, len(cells) ** 2 // 10))
+    weight = rng.exponential(1 + 50 * (origin < 20))
+    return MobilityGraph.from_edges(cells, cells[origin], cells[destination], weight)
+
+
+def test_held_out_flows_are_gone_in_both_directions() -> None:
+    graph = many_flows()
+    held = hold_out(graph, rng=np.random.default_rng(0))
+    seen, learned, tested = (
+        part.matrix.toarray() for part in (held.seen, held.learned, held.tested)
+    )
+    np.testing.assert_array_equal(seen + learned + tested, graph.matrix.toarray())
+    # Parents by parents: what is hidden anywhere between two parents is hidden everywhere.
+    names, parent = np.unique(held.parents, return_inverse=True)
+    member = np.eye(len(names))[parent]
+    between = [member.T @ (one > 0) @ member for one in (seen, learned, tested)]
+    between = [(one + one.T) > 0 for one in between]
+    assert (sum(one.astype(int) for one in between) <= 1).all()
+    assert between[2].any(axis=0).all()  # each parent is cut off from some
+    # The same by rule, for every pair of cells.
+    n = len(graph.cells)
+    part = np.array([held.parts_of(one) for one in range(n)])
+    np.testing.assert_array_equal(part, part.T)
+    assert (seen[part < 2] == 0).all()
+    assert (learned[part != 1] == 0).all()
+    assert (tested[part != 0] == 0).all()
+
+
+def test_a_fifth_is_tested_and_a_fifth_is_learned_from() -> None:
+    graph = many_flows()
+    shares = [
+        [part.weights.sum() / graph.weights.sum() for part in (held.tested, held.learned)]
+        for held in (hold_out(graph, rng=np.random.default_rng(seed)) for seed in range(20))
+    ]
+    np.testing.assert_allclose(np.mean(shares, axis=0), 0.2, atol=0.03)
+
+
+def test_the_busiest_parents_are_dealt_one_to_each_group() -> None:
+    graph = many_flows()
+    held = hold_out(graph, rng=np.random.default_rng(3))
+    names, parent = np.unique(held.parents, return_inverse=True)
+    strength = np.bincount(parent, weights=graph.out_strength + graph.in_strength)
+    group = np.array([held.group[parent == one][0] for one in range(len(names))])
+    assert sorted(group[np.argsort(-strength)[:5]]) == [0, 1, 2, 3, 4]
+    assert all((held.group[parent == one] == group[one]).all() for one in range(len(names)))
+
+
+def test_holding_out_is_seeded() -> None:
+    graph = many_flows()
+    one, same, other = (hold_out(graph, rng=np.random.default_rng(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.group, same.group)
+    assert (one.group != other.group).any()
+
+
+@pytest.mark.parametrize(("east", "north", "resolution"), [(9, 53, 4), (5.6, 50.5, 5)])
+def test_parents_are_two_resolutions_coarser_if_that_leaves_ten(
+    east: float, north: float, resolution: int
+) -> None:
+    cells = grid.polygon_to_cells(shapely.box(5, 50, east, north), 6)
+    graph = MobilityGraph.from_edges(cells, cells[:1], cells[1:2], np.ones(1))
+    held = hold_out(graph, rng=np.random.default_rng(0))
+    assert grid.resolution_of(np.unique(held.parents)) == resolution
+    assert len(np.unique(held.parents)) >= 10
+
+
+def test_a_place_too_small_to_hold_out_flows_is_refused() -> None:
+    graph, _ = build([(0, 1, 3)])
+    with pytest.raises(ConfigError, match="larger place"):
+        hold_out(graph, rng=np.random.default_rng(0))
