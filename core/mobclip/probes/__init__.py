@@ -6,6 +6,7 @@
 `logistic`          multinomial logistic regression, for classes and for shares
 `neighbours`        k nearest neighbours
 `boosting`          gradient-boosted trees (LightGBM); the paper's protocol
+`pairs`             boosted trees on pairs of cells, for held-out flows
 `conformal`         prediction intervals with a promised coverage
 `metrics`           R², F1, AUC, calibration, KL
 `estimators`        the ridge probe as a scikit-learn estimator
