@@ -69,7 +69,7 @@ def held_out(
     ConfigError : too few folds or units (see `nested`)
     MobclipError : LightGBM does not load on this machine
     """
-    lightgbm = _lightgbm()
+    lightgbm = load_lightgbm()
     check(folds)
     count, t = folds.count, actual.shape[1]
     columns = np.arange(t)
@@ -140,7 +140,7 @@ def paper_protocol(
         test, predicted = np.arange(len(actual)), _paper_ridge(features, actual, on_step)
     else:
         test, predicted = _paper_trees(
-            features, actual, PAPER_SETTINGS[level] | _repeatable(PAPER_SEED, threads), on_step
+            features, actual, PAPER_SETTINGS[level] | repeatable(PAPER_SEED, threads), on_step
         )
     scores = metrics.regression(actual[test], predicted)
     return {
@@ -157,7 +157,7 @@ def _paper_trees(
     """Rows of the test fifth, and their predictions."""
     from sklearn.model_selection import train_test_split
 
-    lightgbm = _lightgbm()
+    lightgbm = load_lightgbm()
     training, test = train_test_split(
         np.arange(len(actual)), test_size=0.2, random_state=PAPER_SEED
     )
@@ -205,7 +205,7 @@ class _Grown:
         watch: tuple[Any, np.ndarray] | None = None,
     ) -> "_Grown":
         """Trees for `actual` (m, t); not more than help on `watch`, where there is one."""
-        settings = SETTINGS | _repeatable(0, threads)
+        settings = SETTINGS | repeatable(0, threads)
         parts = [(data, actual)] if watch is None else [(data, actual), watch]
         start = None
         if kind == "number":
@@ -249,7 +249,7 @@ def _slopes(raw: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return probability - actual, classes / (classes - 1) * probability * (1 - probability)
 
 
-def _repeatable(seed: int, threads: int) -> dict[str, Any]:
+def repeatable(seed: int, threads: int) -> dict[str, Any]:
     """Settings under which LightGBM gives one result on any number of threads, and is silent."""
     return {
         "seed": seed,
@@ -260,7 +260,7 @@ def _repeatable(seed: int, threads: int) -> dict[str, Any]:
     }
 
 
-def _lightgbm() -> ModuleType:
+def load_lightgbm() -> ModuleType:
     try:
         import lightgbm
     except OSError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from mobclip.probes.boosting import _lightgbm, _repeatable
+from mobclip.probes.boosting import load_lightgbm, repeatable
 
 TREES = 200  # at most; how many is chosen on pairs that the trees did not see
 PATIENCE = 20  # trees without gain there, after which no more are tried
@@ -41,7 +41,7 @@ def fit_pairs(
     ------
     MobclipError : LightGBM does not load on this machine
     """
-    lightgbm = _lightgbm()
+    lightgbm = load_lightgbm()
     learning = ~choosing
     scaled = weight / weight.mean()
     learned = lightgbm.Dataset(features[learning], actual[learning], weight=scaled[learning])
@@ -49,7 +49,7 @@ def fit_pairs(
         features[choosing], actual[choosing], weight=scaled[choosing], reference=learned
     )
     booster = lightgbm.train(
-        SETTINGS | _repeatable(0, THREADS),
+        SETTINGS | repeatable(0, THREADS),
         learned,
         TREES,
         valid_sets=[watched],
