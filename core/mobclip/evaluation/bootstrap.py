@@ -30,7 +30,8 @@ class BlockBootstrap:
     Neighbouring units share their errors, so units drawn one by one would make intervals too
     narrow: whole H3 blocks of the place are drawn with replacement (the same draw for every
     embedding and target, so that differences are paired), and so are the seeds (Efron &
-    Tibshirani 1993, ch. 8 and 14; bias-corrected percentile intervals at 95 %). Only sums per block are kept.
+    Tibshirani 1993, ch. 8 and 14; bias-corrected percentile intervals at 95 %). Only sums per block
+    are kept.
 
     Parameters
     ----------
