@@ -19,12 +19,12 @@ def notebook(request):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data folder for all: the second notebook finds the country of the first."""
+    """One data folder for all: the later notebooks find the country of the first."""
     return tmp_path_factory.mktemp("notebooks")
 
 
 def test_there_are_notebooks():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03"]
 
 
 # jupyter_client warns that the kernel talks over an unencrypted local socket: it is this machine's.
