@@ -63,6 +63,9 @@ Cells = Annotated[
     int | None, typer.Option(help="Size of the synthetic country in cells (default 20,000).")
 ]
 Device = Annotated[str | None, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="YAML file of training settings (see config.py).")
+]
 Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds: folds and training.")]
 Recipe = Annotated[str, typer.Option(help="What is studied: propagated, pca or mobclip-paper.")]
 Run = Annotated[
@@ -143,9 +146,7 @@ def train(
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
-    ] = None,
+    config: ConfigFile = None,
     epochs: Annotated[int | None, typer.Option(help="At most this many epochs (100).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and batches (0).")] = None,
     device: Device = None,
@@ -291,13 +292,17 @@ def evaluate(
             "or CSV with h3 or lon/lat and vectors. May be given several times."
         ),
     ] = None,
+    buffer: Annotated[
+        float,
+        typer.Option(min=0, help="Do not learn from what is nearer than this to a test area, km."),
+    ] = 0.0,
     quick: Annotated[
         bool,
-        typer.Option(help="Leave out held-out flows, boosted trees and the paper's protocol."),
+        typer.Option(
+            "--quick", help="Leave out held-out flows, boosted trees and the paper's protocol."
+        ),
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Make every run anew for every seed, and write one report: how good, and how sure?"""
     from mobclip.studies.evaluate import evaluate as make
@@ -311,6 +316,7 @@ def evaluate(
             seeds=range(seeds),
             config=settings,
             external=external or [],
+            buffer_km=buffer,
             quick=quick,
         )
     table = Table("run", "dims", "spatial blocks", "random folds", "regions")
@@ -347,9 +353,7 @@ def ablate(
     resolution: Resolution = None,
     cells: Cells = None,
     seeds: Seeds = 3,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """What is each modality worth, and each dimension, and the resolution?"""
     from mobclip.studies.ablate import ablate as study
@@ -380,9 +384,7 @@ def scale(
     resolution: Resolution = None,
     cells: Cells = None,
     seeds: Seeds = 3,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of training settings (see config.py).")
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """How does quality grow with cells, flows, POIs, modalities, dimensions? And the cost?"""
     from mobclip.studies.scale import scale as study

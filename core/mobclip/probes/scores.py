@@ -201,7 +201,7 @@ def held_out(
 ) -> Iterator[HeldOut]:
     """Held-out predictions of every target, seed and protocol, in no promised order.
 
-    buffer_km : units nearer than this to a held-out fold are not learned from either
+    buffer_km : units nearer than this to a held-out block or region are not learned from either
     settings : further keywords of the probe
     """
     if probe not in PROBES:
@@ -223,9 +223,9 @@ def held_out(
         for seed in seeds:
             for protocol in protocols:
                 of_unit = _folds(protocol, cells, folds, np.random.default_rng([seed, 7]))
-                split = (
-                    buffered(cells, of_unit, km=buffer_km) if buffer_km else Folds(of_unit=of_unit)
-                )
+                split = Folds(of_unit=of_unit)
+                if buffer_km and protocol != "random":
+                    split = buffered(cells, of_unit, km=buffer_km)
                 for batch in filter(None, batches):
                     actual = np.hstack([target.actual for target in batch])
                     predicted = PROBES[probe](

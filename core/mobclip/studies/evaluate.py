@@ -55,6 +55,7 @@ def evaluate(
     seeds: Sequence[int] = SEEDS,
     config: TrainConfig | None = None,
     external: Sequence[Path] = (),
+    buffer_km: float = 0.0,
     quick: bool = False,
 ) -> dict[str, Any]:
     """Make every run anew for every seed, score it, and write `<place>/evaluation/`.
@@ -67,6 +68,7 @@ def evaluate(
     seeds : a seed sets the folds and everything random in a run, training included
     external : files of other people's embeddings (see `evaluation.external`); every row is then
         scored on the units that all of them cover
+    buffer_km : units nearer than this to a held-out block or region are not learned from either
     quick : leave out what takes long: held-out flows, boosted trees, the paper's protocol
     """
     targets, left_out = pipeline.probeable(place)
@@ -84,6 +86,7 @@ def evaluate(
         config=config or TrainConfig(),
         covered=covered,
         targets=_restricted(targets, place.cells, covered),
+        buffer_km=buffer_km,
     )
     results: dict[str, Any] = {
         "place": place.name,
@@ -95,6 +98,7 @@ def evaluate(
         "date": datetime.date.today().isoformat(),
         "seeds": list(seeds),
         "folds": FOLDS,
+        "buffer_km": buffer_km,
         "targets": {name: _described(one) for name, one in evaluation.targets.items()},
         "left_out": left_out,
         "licences": {
@@ -236,6 +240,7 @@ class _Evaluation:
     config: TrainConfig
     covered: Bool[np.ndarray, "cells"]
     targets: dict[str, Target]
+    buffer_km: float
 
     def part(
         self, name: str, runs: Sequence[str], make: Callable[[Sequence[str]], Any], *more: Any
@@ -294,7 +299,12 @@ class _Evaluation:
                 embeddings = self.embeddings(run.name, seed)
                 self.workspace.on_step(f"scoring {run.name}, seed {seed}", done, len(self.runs))
                 for one in held_out(
-                    embeddings, self.targets, seeds=[seed], protocols=PROTOCOLS, probe=run.probe
+                    embeddings,
+                    self.targets,
+                    seeds=[seed],
+                    protocols=PROTOCOLS,
+                    probe=run.probe,
+                    buffer_km=self.buffer_km,
                 ):
                     if one.target.kind == "number":
                         bootstraps[one.protocol].add(run.name, one)
