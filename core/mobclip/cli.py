@@ -392,24 +392,25 @@ def scale(
     settings = _train_config(config)
     with _tokenized(place, resolution, cells) as (workspace, spec, made):
         found = study(workspace, spec, recipe=recipe, seeds=range(seeds), config=settings)
-    table = Table("axis", "size", "R² on blocks", "seconds", "peak MB", "error = a x^-b")
+    table = Table("axis", "size", "R² on blocks", "seconds", "peak MB")
+    laws = Table("axis", "unit", "exponent b of error = a x^-b", "what it says")
     for axis, one in found["axes"].items():
         for point in one["points"]:
             table.add_row(
                 axis,
-                f"{point['x']:,.0f} {one['unit']}",
+                f"{point['x']:,.0f}",
                 f"{point['blocks']:.3f} ± {point['spread']:.3f}",
                 f"{point['seconds']:.1f}",
                 f"{point['peak_mb']:,.0f}",
-                "",
             )
+        table.add_section()
         law = one.get("law")
         if law:
             interval = "" if law["low"] is None else f" [{law['low']:.3f}, {law['high']:.3f}]"
-            exponent = f"b = {law['b']:.3f}{interval}: {law['verdict']}"
-            table.add_row("", "", "", "", "", exponent, end_section=True)
+            laws.add_row(axis, one["unit"], f"{law['b']:.3f}{interval}", law["verdict"])
     console.print(f"\n[bold]{made.title}[/]: {recipe} at growing sizes")
     console.print(table)
+    console.print(laws)
     for axis, reason in found["left_out"].items():
         console.print(f"Left out: {axis} ({reason})")
     console.print("`mobclip evaluate` puts them into its report.")
