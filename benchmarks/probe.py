@@ -49,10 +49,10 @@ def main() -> None:
     whole, _ = timed(lambda: live.predict(live.fit(y)), chosen.repeats)
 
     learn = folds.training(0)
-    scale = np.sqrt(x[learn].var(0).mean())
+    scale = np.sqrt(x.var(0).mean())
     fit = live.fit(y[:, :1])
     alpha = float(fit.alpha[0, 0])
-    spread = x[learn].std(0) if fit.scaled[0, 0] else scale
+    spread = x.std(0) if fit.scaled[0, 0] else scale
     peer, model = timed(
         lambda: Ridge(alpha=alpha * learn.sum()).fit(x[learn] / spread, y[learn, 0]), 3
     )

@@ -333,7 +333,7 @@ def evaluate(
     numbers = [one for one in results["targets"].values() if one["kind"] == "number"]
     console.print(
         f"\n[bold]{made.title}[/]: mean R² over {len(numbers)} targets and {len(results['seeds'])} "
-        "seeds (folds and training), [95 % interval by resampling areas]",
+        "seed(s) of folds and training, [95 % interval by resampling areas]",
         highlight=False,
     )
     console.print(table)

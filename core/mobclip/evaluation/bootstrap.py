@@ -123,4 +123,4 @@ class BlockBootstrap:
         shift = 2 * norm.ppf(np.clip(below, 1e-3, 1 - 1e-3))
         tail = norm.ppf((1 - LEVEL) / 2)
         low, high = np.quantile(drawn, norm.cdf([shift + tail, shift - tail]))
-        return Interval(value=value, low=float(low), high=float(high))
+        return Interval(value=value, low=min(float(low), value), high=max(float(high), value))

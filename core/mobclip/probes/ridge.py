@@ -32,7 +32,8 @@ class RidgeFit:
     intercepts: Float64[np.ndarray, "folds t"]
     alpha: Float64[np.ndarray, "folds t"]  # chosen, out of ALPHAS
     scaled: Int64[np.ndarray, "folds t"]  # chosen: 1 where every dimension has unit variance
-    squared_error: Float64[np.ndarray, "folds t"]  # summed over the units of the held-out fold
+    lowest: Float64[np.ndarray, "folds t"]  # of the values learned from, and so of predictions
+    highest: Float64[np.ndarray, "folds t"]
 
 
 class LiveRidge:
@@ -118,7 +119,7 @@ class LiveRidge:
             best = flat.sum(2, keepdims=True).argmin(1) if together else flat.argmin(1)
             best = np.broadcast_to(best, (count, t))
             weights = np.zeros((count, self._x.shape[1], t))
-            intercepts, squared = np.zeros((count, t)), np.zeros((count, t))
+            intercepts = np.zeros((count, t))
             for i in range(count):
                 cross = training((i,))
                 for choice in np.unique(best[i]):
@@ -127,30 +128,46 @@ class LiveRidge:
                     w, b = self._paths[(i,)][scaled].models(
                         cross.columns(chosen), ALPHAS[alpha : alpha + 1]
                     )
-                    error = _squared_error(self._parts[i], parts[i].columns(chosen), w, b)
                     weights[i][:, chosen], intercepts[i, chosen] = w[0], b[0]
-                    squared[i, chosen] = error[0]
+        low, high = self._ranges(y)
         return RidgeFit(
             weights=weights,
             intercepts=intercepts + shift - self._shift @ weights,
             alpha=ALPHAS[best % len(ALPHAS)],
             scaled=best // len(ALPHAS),
-            squared_error=squared,
+            lowest=low + shift,
+            highest=high + shift,
         )
 
     def predict(self, fit: RidgeFit) -> Float64[np.ndarray, "n t"]:
-        """Each unit by the model that saw none of its fold."""
+        """Each unit by the model that saw none of its fold.
+
+        Kept within the values learned from: a line that goes on far beyond them, for a unit unlike
+        all others, would make one unit outweigh thousands.
+        """
         predicted = np.empty((len(self._x), fit.intercepts.shape[1]))
         for i, rows in enumerate(self._slices()):
             offset = fit.intercepts[i] + self._shift @ fit.weights[i]
-            predicted[self._order[rows]] = self._x[rows] @ fit.weights[i] + offset
+            beyond = self._x[rows] @ fit.weights[i] + offset
+            predicted[self._order[rows]] = np.clip(beyond, fit.lowest[i], fit.highest[i])
         return predicted
 
     def r2(self, actual: Float64[np.ndarray, "n t"]) -> Float64[np.ndarray, " t"]:
-        """R² of the held-out predictions, without making them; NaN where nothing varies."""
-        squared = self.fit(actual).squared_error.sum(0)
+        """R² of the held-out predictions; NaN where nothing varies."""
+        squared = ((actual - self.predict(self.fit(actual))) ** 2).sum(0)
         total = ((actual - actual.mean(0)) ** 2).sum(0)
         return np.where(total > 0, 1 - squared / np.where(total > 0, total, 1), np.nan)
+
+    def _ranges(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(folds, t) least and greatest of the values (in our order) learned from."""
+        if self.folds.near is None:
+            each = [(y[rows].min(0), y[rows].max(0)) for rows in self._slices()]
+            others = [each[:i] + each[i + 1 :] for i in range(len(each))]
+        else:
+            learned = [y[self.folds.training(i)[self._order]] for i in range(self.folds.count)]
+            others = [[(part.min(0), part.max(0))] for part in learned]
+        low = np.stack([np.min([one for one, _ in parts], axis=0) for parts in others])
+        return low, np.stack([np.max([one for _, one in parts], axis=0) for parts in others])
 
     def _slices(self) -> list[slice]:
         return [slice(a, b) for a, b in zip(self._starts[:-1], self._starts[1:], strict=True)]
