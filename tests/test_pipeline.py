@@ -198,7 +198,7 @@ def test_what_cannot_be_is_refused(workspace, country):
         workspace.spec("chicago", cells=500)
     with pytest.raises(CellError, match="choose 0 to 15"):
         workspace.spec("chicago", resolution=16)
-    with pytest.raises(ConfigError, match="no run 'clip'; it can have coordinates"):
+    with pytest.raises(ConfigError, match="no run 'clip'; it can have random, coordinates"):
         pipeline.embed(workspace, country, "clip")
     with pytest.raises(ConfigError, match="choose pca or umap"):
         pipeline.project(workspace, country, "pca", method="tsne")
