@@ -70,7 +70,7 @@ def test_quick_scores_are_those_of_the_predictions():
     folds = Folds(of_unit=random_folds(120, folds=5, rng=rng))
     predicted = held_out(x, y, folds)
     naive_r2 = 1 - ((y - predicted) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
-    np.testing.assert_allclose(LiveRidge(x, folds).r2(y), naive_r2, rtol=1e-9)
+    np.testing.assert_allclose(LiveRidge(x, folds).r2(y), naive_r2, atol=1e-6)
 
 
 def test_a_fold_and_what_is_near_it_are_never_learned_from():

@@ -13,7 +13,7 @@ from operator import add
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from threadpoolctl import threadpool_limits
 
 from mobclip.probes.nested import check, choosers
@@ -58,8 +58,12 @@ class LiveRidge:
         self._order = np.argsort(folds.of_unit, kind="stable")
         self._starts = np.searchsorted(folds.of_unit[self._order], np.arange(folds.count + 1))
         self._shift = features.mean(0)
-        self._x = features[self._order] - self._shift
-        self._parts = [_Moments.of(self._x[rows]) for rows in self._slices()]
+        # (d, n): products with few targets then run along memory, twice as fast.
+        self._x = np.empty(features.T.shape)
+        for rows in self._slices():
+            self._x[:, rows] = (features[self._order[rows]] - self._shift).T
+        self._single = self._x.astype(np.float32)  # half the memory to run through, for scores
+        self._parts = [_Moments.of(self._x[:, rows]) for rows in self._slices()]
         self._whole = _sum(self._parts)
         outer = [(i,) for i in range(folds.count)]
         pairs = list(combinations(range(folds.count), 2))
@@ -84,19 +88,29 @@ class LiveRidge:
 
     def fit(self, actual: Float64[np.ndarray, "n t"], *, together: bool = False) -> RidgeFit:
         """The models of all folds; `together`: one choice for all columns instead of one each."""
-        # Centred once: differences of sums then lose no digits.
-        shift = actual.mean(0)
-        y = actual[self._order] - shift
-        parts = [_Cross.of(self._x[rows], y[rows]) for rows in self._slices()]
+        return self._fit(*self._ordered(actual), together=together)
+
+    def _ordered(self, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(t, n) values in our order, less their mean (so that sums lose no digits), and it."""
+        y = np.ascontiguousarray(actual[self._order].T)
+        shift = y.mean(1)
+        y -= shift[:, None]
+        return y, shift
+
+    def _fit(
+        self, y: Float64[np.ndarray, "t n"], shift: Float64[np.ndarray, " t"], *, together: bool
+    ) -> RidgeFit:
+        parts = [_Cross.of(self._x[:, rows], y[:, rows]) for rows in self._slices()]
         near = {
-            held_out: _Cross.of(self._x[rows], y[rows]) for held_out, rows in self._apart.items()
+            held_out: _Cross.of(self._x[:, rows], y[:, rows])
+            for held_out, rows in self._apart.items()
         }
         whole = _sum(parts)
 
         def training(held_out: tuple[int, ...]) -> "_Cross":
             return whole - _sum([parts[i] for i in held_out]) - near[held_out]
 
-        count, t = self.folds.count, y.shape[1]
+        count, t = self.folds.count, len(y)
         errors = np.zeros((count, len(SCALINGS), len(ALPHAS), t))
         with threadpool_limits(1, "blas"):
             for i, j in combinations(range(count), 2):
@@ -108,17 +122,15 @@ class LiveRidge:
                         rows = self._choosers.get((outer, inner))
                         part, cross_part = self._parts[inner], parts[inner]
                         if rows is not None:
-                            part, cross_part = (
-                                _Moments.of(self._x[rows]),
-                                _Cross.of(self._x[rows], y[rows]),
-                            )
+                            near_x = self._x[:, rows]
+                            part, cross_part = _Moments.of(near_x), _Cross.of(near_x, y[:, rows])
                         errors[outer, scaled] += _squared_error(
                             part, cross_part, weights, intercepts
                         )
             flat = errors.reshape(count, -1, t)
             best = flat.sum(2, keepdims=True).argmin(1) if together else flat.argmin(1)
             best = np.broadcast_to(best, (count, t))
-            weights = np.zeros((count, self._x.shape[1], t))
+            weights = np.zeros((count, len(self._x), t))
             intercepts = np.zeros((count, t))
             for i in range(count):
                 cross = training((i,))
@@ -145,27 +157,47 @@ class LiveRidge:
         Kept within the values learned from: a line that goes on far beyond them, for a unit unlike
         all others, would make one unit outweigh thousands.
         """
-        predicted = np.empty((len(self._x), fit.intercepts.shape[1]))
-        for i, rows in enumerate(self._slices()):
-            offset = fit.intercepts[i] + self._shift @ fit.weights[i]
-            beyond = self._x[rows] @ fit.weights[i] + offset
-            predicted[self._order[rows]] = np.clip(beyond, fit.lowest[i], fit.highest[i])
+        n, t = len(self._order), fit.intercepts.shape[1]
+        predicted = np.empty((n, t))
+        predicted[self._order] = self._predicted(fit, self._x, less=np.zeros(t)).T
         return predicted
 
     def r2(self, actual: Float64[np.ndarray, "n t"]) -> Float64[np.ndarray, " t"]:
         """R² of the held-out predictions; NaN where nothing varies."""
-        squared = ((actual - self.predict(self.fit(actual))) ** 2).sum(0)
-        total = ((actual - actual.mean(0)) ** 2).sum(0)
+        y, shift = self._ordered(actual)
+        # Single precision moves R² by less than 1e-6.
+        error = self._predicted(self._fit(y, shift, together=False), self._single, less=shift)
+        error -= y
+        squared = np.array([one @ one for one in error], np.float64)
+        total = np.einsum("tn,tn->t", y, y)
         return np.where(total > 0, 1 - squared / np.where(total > 0, total, 1), np.nan)
+
+    def _predicted(
+        self, fit: RidgeFit, x: Float[np.ndarray, "d n"], *, less: Float64[np.ndarray, " t"]
+    ) -> Float[np.ndarray, "t n"]:
+        """Predictions in our order and the precision of `x`, less a constant for each target."""
+        t, n = fit.intercepts.shape[1], len(self._order)
+        predicted = np.empty((t, n), x.dtype)
+        for i, rows in enumerate(self._slices()):
+            here = predicted[:, rows]
+            np.matmul(fit.weights[i].T.astype(x.dtype), x[:, rows], out=here)
+            offset = fit.intercepts[i] + self._shift @ fit.weights[i]
+            low, high = fit.lowest[i], fit.highest[i]
+            offset, low, high = (
+                (one - less)[:, None].astype(x.dtype) for one in (offset, low, high)
+            )
+            here += offset
+            np.clip(here, low, high, out=here)
+        return predicted
 
     def _ranges(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(folds, t) least and greatest of the values (in our order) learned from."""
         if self.folds.near is None:
-            each = [(y[rows].min(0), y[rows].max(0)) for rows in self._slices()]
+            each = [(y[:, rows].min(1), y[:, rows].max(1)) for rows in self._slices()]
             others = [each[:i] + each[i + 1 :] for i in range(len(each))]
         else:
-            learned = [y[self.folds.training(i)[self._order]] for i in range(self.folds.count)]
-            others = [[(part.min(0), part.max(0))] for part in learned]
+            learned = [y[:, self.folds.training(i)[self._order]] for i in range(self.folds.count)]
+            others = [[(part.min(1), part.max(1))] for part in learned]
         low = np.stack([np.min([one for one, _ in parts], axis=0) for parts in others])
         return low, np.stack([np.max([one for _, one in parts], axis=0) for parts in others])
 
@@ -181,7 +213,7 @@ class LiveRidge:
 
     def _training(self, held_out: tuple[int, ...]) -> "_Moments":
         left = self._whole - _sum([self._parts[i] for i in held_out])
-        return left - _Moments.of(self._x[self._apart[held_out]])
+        return left - _Moments.of(self._x[:, self._apart[held_out]])
 
 
 def held_out(
@@ -228,24 +260,24 @@ def fit(
     alphas = ALPHAS if alpha is None else np.array([alpha])
     scalings = SCALINGS if scaled is None else (scaled,)
     shift_x, shift_y = features.mean(0), actual.mean(0)
-    x, y = features - shift_x, actual - shift_y
+    x, y = np.ascontiguousarray((features - shift_x).T), (actual - shift_y).T
     whole, whole_cross = _Moments.of(x), _Cross.of(x, y)
     with threadpool_limits(1, "blas"):
         scales = [_scale(whole, one) for one in scalings]
         paths = [_Path.of(whole, scale) for scale in scales]
-        choice = np.zeros(y.shape[1], np.int64)
+        choice = np.zeros(len(y), np.int64)
         if len(alphas) * len(scalings) > 1:
-            errors = np.zeros((len(scalings), len(alphas), y.shape[1]))
+            errors = np.zeros((len(scalings), len(alphas), len(y)))
             for fold in range(folds.count):
                 here, learn = folds.test(fold), folds.training(fold)
-                part, part_cross = _Moments.of(x[here]), _Cross.of(x[here], y[here])
-                left, left_cross = _Moments.of(x[learn]), _Cross.of(x[learn], y[learn])
+                part, part_cross = _Moments.of(x[:, here]), _Cross.of(x[:, here], y[:, here])
+                left, left_cross = _Moments.of(x[:, learn]), _Cross.of(x[:, learn], y[:, learn])
                 for k, scale in enumerate(scales):
                     models = _Path.of(left, scale).models(left_cross, alphas)
                     errors[k] += _squared_error(part, part_cross, *models)
-            choice = errors.reshape(-1, y.shape[1]).argmin(0)
-        weights = np.empty((x.shape[1], y.shape[1]))
-        intercepts = np.empty(y.shape[1])
+            choice = errors.reshape(-1, len(y)).argmin(0)
+        weights = np.empty((len(x), len(y)))
+        intercepts = np.empty(len(y))
         for column, one in enumerate(choice):
             k, penalty = divmod(int(one), len(alphas))
             w, b = paths[k].models(
@@ -264,8 +296,8 @@ class _Moments:
     xx: np.ndarray  # (d, d)
 
     @classmethod
-    def of(cls, x: np.ndarray) -> "_Moments":
-        return cls(n=len(x), x=x.sum(0), xx=x.T @ x)
+    def of(cls, x: Float64[np.ndarray, "d m"]) -> "_Moments":
+        return cls(n=x.shape[1], x=x.sum(1), xx=x @ x.T)
 
     def __add__(self, other: "_Moments") -> "_Moments":
         return _Moments(n=self.n + other.n, x=self.x + other.x, xx=self.xx + other.xx)
@@ -284,8 +316,8 @@ class _Cross:
     yy: np.ndarray  # (t,)
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray) -> "_Cross":
-        return cls(n=len(y), y=y.sum(0), xy=x.T @ y, yy=(y**2).sum(0))
+    def of(cls, x: Float64[np.ndarray, "d m"], y: Float64[np.ndarray, "t m"]) -> "_Cross":
+        return cls(n=x.shape[1], y=y.sum(1), xy=x @ y.T, yy=np.einsum("tm,tm->t", y, y))
 
     def __add__(self, other: "_Cross") -> "_Cross":
         return _Cross(
