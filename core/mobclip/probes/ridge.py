@@ -167,7 +167,7 @@ class LiveRidge:
         y, shift = self._ordered(actual)
         # Single precision moves R² by less than 1e-6.
         error = self._predicted(self._fit(y, shift, together=False), self._single, less=shift)
-        error -= y
+        error -= y.astype(np.float32)
         squared = np.array([one @ one for one in error], np.float64)
         total = np.einsum("tn,tn->t", y, y)
         return np.where(total > 0, 1 - squared / np.where(total > 0, total, 1), np.nan)
