@@ -1,6 +1,7 @@
 """Training: batches, loop, checkpoints, embedding. The floor that joins torch and files."""
 
-from mobclip.training.loop import EpochMetrics, embed, train
+from mobclip.training.loop import EpochMetrics
+from mobclip.training.paper import embed, train
 from mobclip.training.text import text_map
 
 __all__ = ["EpochMetrics", "embed", "text_map", "train"]

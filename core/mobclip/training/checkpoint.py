@@ -1,7 +1,8 @@
 """Checkpoints: everything that a run needs to go on, in one safetensors file."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,9 +18,12 @@ from mobclip.storage import atomic_path
 class Progress:
     """Where a run stands."""
 
-    epoch: int  # epochs done
-    best_epoch: int
-    best_validation: float
+    epoch: int = 0  # epochs done
+    best_epoch: int = 0
+    best_validation: float = float("inf")
+    step: int = 0  # steps done in the epoch under way
+    sums: Mapping[str, float] = field(default_factory=dict)  # loss terms summed over those steps
+    seconds: float = 0.0  # spent on those steps
 
 
 def save_checkpoint(
@@ -30,12 +34,12 @@ def save_checkpoint(
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
             tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
-    with atomic_path(path) as temporary:
-        save_file(
-            {name: value.contiguous().cpu() for name, value in tensors.items()},
-            temporary,
-            metadata={"progress": json.dumps(asdict(progress))},
-        )
+    _save(path, tensors, {"progress": json.dumps(asdict(progress))})
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write the model alone, atomically."""
+    _save(path, model.state_dict())
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
@@ -58,3 +62,11 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return progress
+
+
+def _save(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    with atomic_path(path) as temporary:
+        whole = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
+        save_file(whole, temporary, metadata=metadata)

@@ -1,244 +1,218 @@
-"""The training loop of `mobclip-paper`: place + settings -> a run folder."""
+"""The training loop: a task + a schedule -> a run folder."""
 
-import json
 import logging
-import shutil
+import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from safetensors.torch import load_file, save_file
-from scipy import sparse
+from torch import nn
 
-from mobclip.config import TrainConfig
-from mobclip.embeddings import Embeddings
-from mobclip.errors import ArtefactError, ConfigError
-from mobclip.model import LightGCN, MobCLIP
-from mobclip.model.encoders import standardise
-from mobclip.model.lightgcn import csr_tensor
-from mobclip.place import MOBILITY, Place
-from mobclip.spectral import line_vectors
-from mobclip.storage import atomic_path
-from mobclip.training.batches import Batches
-from mobclip.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from mobclip.errors import ConfigError
+from mobclip.training.batches import deal, steps_per_epoch
+from mobclip.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
+from mobclip.training.folder import RunFolder
+from mobclip.training.schedule import Schedule
+from mobclip.training.task import Task
 
 log = logging.getLogger(__name__)
 
-RECALL_AT, RECALL_CANDIDATES = 10, 1000
 VALIDATION_EPOCH = 2**31  # a batch order of its own, the same at every epoch
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepMetrics:
+    """One line of steps.jsonl."""
+
+    step: int  # counted from 1 over all epochs
+    epoch: int  # counted from 1
+    loss: float  # of this batch: sum of the terms
+    terms: dict[str, float]
+    learning_rate: float
+    seconds: float  # of this step
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """One line of metrics.jsonl."""
+    """One line of metrics.jsonl, in which the entries of `report` stand beside the others."""
 
     epoch: int  # counted from 1
-    loss: float  # mean over the steps of the epoch, nats
-    validation: float  # loss of the held-out cells, nats
+    loss: float  # mean over the steps of the epoch: sum of the terms
+    validation: float  # mean loss of the validation batches
     seconds: float  # of this epoch
     best: bool  # whether this is the lowest validation loss so far
-    recall: dict[str, float]  # modality -> recall@10 from mobility, among the candidates
-    candidates: int  # held-out cells among which the recall is taken: 1,000 where there are enough
+    terms: dict[str, float]  # mean over the steps of the epoch
+    report: dict[str, Any]  # what the task says of itself
+
+    def line(self) -> dict[str, Any]:
+        """As it is written."""
+        own = asdict(self)
+        report = own.pop("report")
+        return {**own, **report}
 
 
-def train(
-    place: Place,
-    config: TrainConfig,
+def fit(
+    task: Task,
+    schedule: Schedule,
     folder: Path | str,
+    settings: Mapping[str, Any],
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
 ) -> None:
-    """Train MobCLIP on a place and leave the best model in `folder`.
+    """Train and leave the best model in `folder`; `folder.RunFolder` lists what is written.
 
-    Goes on from the last checkpoint in `folder` if it is of the same settings and place; an
-    interrupted run thus loses at most `checkpoint_every` epochs. The order of the batches does
-    not depend on the interruption.
+    Goes on from the last checkpoint in `folder` if it is of the same `settings`; a run that was
+    killed loses at most `checkpoint_every` steps. Batches, and what the task draws at random,
+    follow from (seed, epoch, step) alone: the curve and the weights are those of a run that was
+    never interrupted.
 
-    Writes config.yaml, metrics.jsonl (a line per epoch), checkpoints/, and at the end
-    model.safetensors: the weights of the epoch with the lowest validation loss.
+    Parameters
+    ----------
+    settings : everything that the result depends on, in plain values; written to config.yaml
+    on_epoch : told of every epoch as it ends
+
+    Raises
+    ------
+    ConfigError : the loss is no number any more. Checkpoints stay as they are.
+    ArtefactError : the checkpoint is damaged
     """
-    folder = Path(folder)
-    if place.graph is None:
-        raise ConfigError(
-            f"{place.name} has no mobility, which is the anchor of mobclip-paper. Add flows to "
-            "its manifest entry, or use a training-free run such as `propagated`."
-        )
-    if not place.tables:
-        raise ConfigError(f"{place.name} has mobility alone: there is nothing to align with it.")
-    if unknown := [name for name in place.tables if name not in config.temperatures]:
-        raise ConfigError(
-            f"no temperature for modality {unknown[0]!r}; "
-            f"temperatures are set for {', '.join(config.temperatures)}."
-        )
-    settings = {"place": place.provenance.get("key"), **config.to_dict()}
-    _claim(folder, settings)
+    if len(task.validation_rows) == 0:
+        raise ConfigError("early stopping needs at least one validation row: raise their share.")
+    run = RunFolder(Path(folder))
+    run.claim(settings)
+    model = task.model
+    per_epoch = steps_per_epoch(len(task.train_rows), schedule.batch_size)
+    optimizer = _optimizer(model, schedule)
+    progress = Progress()
+    if run.last.is_file():
+        progress = load_checkpoint(run.last, model, optimizer)
+        log.info("resuming %s after epoch %d, step %d", folder, progress.epoch, progress.step)
+    run.trim(epochs=progress.epoch, steps=progress.epoch * per_epoch + progress.step)
 
-    device = _device(config.device)
-    torch.manual_seed(config.seed)
-    adjacency = place.graph.normalised("symmetric")
-    model = _build(place, config, adjacency).to(device)
-    # The node table is decayed too, as in the paper's code; biases are not.
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in model.parameters() if p.ndim > 1]},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-    batches = Batches(
-        place,
-        adjacency,
-        # A small place still gets several steps per epoch, and negatives enough.
-        batch_size=min(config.batch_size, max(256, len(place.cells) // 16)),
-        seed=config.seed,
-        device=device,
-    )
-    shuffled = np.random.default_rng([config.seed, 0]).permutation(len(place.cells))
-    held_out = max(1, round(config.validation_share * len(shuffled)))
-    validation_rows, train_rows = np.sort(shuffled[:held_out]), shuffled[held_out:]
-    candidates = batches.cut(np.sort(shuffled[: min(held_out, RECALL_CANDIDATES)]))
-
-    last = folder / "checkpoints" / "last.safetensors"
-    best = folder / "checkpoints" / "best.safetensors"
-    progress = Progress(epoch=0, best_epoch=0, best_validation=float("inf"))
-    if last.is_file():
-        progress = load_checkpoint(last, model, optimizer)
-        log.info("resuming %s after epoch %d", folder.name, progress.epoch)
-    _trim_metrics(folder / "metrics.jsonl", progress.epoch)
-
-    for epoch in range(progress.epoch + 1, config.epochs + 1):
-        if epoch - 1 - progress.best_epoch >= config.patience:
+    while progress.epoch < schedule.epochs:
+        if progress.epoch - progress.best_epoch >= schedule.patience:
             break
-        start = time.perf_counter()
+        epoch = progress.epoch + 1
+        # What was spent on the epoch before an interruption counts as well.
+        start = time.perf_counter() - progress.seconds
         model.train()
-        total = 0.0
-        for batch in batches.epoch(train_rows, epoch):
-            optimizer.zero_grad(set_to_none=True)
-            with _autocast(device):
-                loss = model(batch.rows, batch.tokens, batch.present)
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-        if not np.isfinite(total):
-            raise ConfigError(
-                f"the loss became {total} in epoch {epoch}: lower learning_rate "
-                f"({config.learning_rate}) or raise the temperatures."
+        batches = deal(task.train_rows, schedule.batch_size, seed=schedule.seed, epoch=epoch)
+        for step, rows in enumerate(batches[progress.step :], progress.step + 1):
+            begun = time.perf_counter()
+            total = progress.epoch * per_epoch + step
+            rate = schedule.rate(total, schedule.epochs * per_epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            terms = _step(task, optimizer, rows, _rng(schedule.seed, epoch, step))
+            loss = sum(terms.values())
+            if not math.isfinite(loss):
+                raise _not_finite(f"loss became {loss} in step {total} (epoch {epoch})", schedule)
+            run.append(
+                run.steps,
+                asdict(
+                    StepMetrics(
+                        step=total,
+                        epoch=epoch,
+                        loss=loss,
+                        terms=terms,
+                        learning_rate=rate,
+                        seconds=time.perf_counter() - begun,
+                    )
+                ),
             )
-        validation = _validate(model, batches, validation_rows)
+            names = [*progress.sums, *(name for name in terms if name not in progress.sums)]
+            progress = replace(
+                progress,
+                step=step,
+                sums={name: progress.sums.get(name, 0.0) + terms.get(name, 0.0) for name in names},
+                seconds=time.perf_counter() - start,
+            )
+            # The last step of an epoch is checkpointed below, with what the epoch has found.
+            if total % schedule.checkpoint_every == 0 and step < per_epoch:
+                save_checkpoint(run.last, model, optimizer, progress)
+
+        model.eval()
+        validation = _validate(task, schedule)
+        if not math.isfinite(validation):
+            raise _not_finite(f"validation loss became {validation} after epoch {epoch}", schedule)
         is_best = validation < progress.best_validation
+        if is_best:
+            save_weights(run.best, model)
+        with torch.no_grad():
+            report = task.report()
+        mean = {name: value / per_epoch for name, value in progress.sums.items()}
+        metrics = EpochMetrics(
+            epoch=epoch,
+            loss=sum(mean.values()),
+            validation=validation,
+            seconds=time.perf_counter() - start,
+            best=is_best,
+            terms=mean,
+            report=report,
+        )
+        run.append(run.metrics, metrics.line())
         progress = Progress(
             epoch=epoch,
             best_epoch=epoch if is_best else progress.best_epoch,
             best_validation=min(validation, progress.best_validation),
         )
-        if is_best:
-            _save_weights(best, model)
-        metrics = EpochMetrics(
-            epoch=epoch,
-            loss=total / batches.steps(len(train_rows)),
-            validation=validation,
-            seconds=time.perf_counter() - start,
-            best=is_best,
-            recall=model.recall(
-                candidates.rows, candidates.tokens, candidates.present, k=RECALL_AT
-            ),
-            candidates=len(candidates.rows.rows),
-        )
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(metrics)) + "\n")
-        if epoch % config.checkpoint_every == 0:
-            save_checkpoint(last, model, optimizer, progress)
+        if epoch * per_epoch % schedule.checkpoint_every == 0:
+            save_checkpoint(run.last, model, optimizer, progress)
         on_epoch(metrics)
-
-    with atomic_path(folder / "model.safetensors") as temporary:
-        shutil.copyfile(best, temporary)
+    run.finish()
 
 
-def embed(place: Place, folder: Path | str, *, name: str) -> Embeddings:
-    """Embeddings of a trained run: one vector per cell of the place."""
-    folder = Path(folder)
-    weights = folder / "model.safetensors"
-    if not weights.is_file() or place.graph is None:
-        raise ArtefactError(f"{weights} is missing: run `mobclip train {place.name}` first.")
-    settings = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-    table = load_file(weights)["anchor.table"]
-    if len(table) != len(place.cells) or settings["place"] != place.provenance.get("key"):
-        raise ArtefactError(
-            f"{folder} was trained on another version of {place.name} "
-            f"({len(table)} cells, now {len(place.cells)}). Run `mobclip train` again."
-        )
-    adjacency = csr_tensor(place.graph.normalised("symmetric"))
-    vectors = LightGCN(table, adjacency, settings["layers"]).all_rows().numpy()
-    return Embeddings(
-        name=name,
-        cells=place.cells,
-        vectors=np.ascontiguousarray(vectors, np.float32),
-        present=place.present,
-        provenance={
-            "recipe": "MobCLIP as published (arXiv 2506.01297), re-trained on our data",
-            "modalities": [MOBILITY, *place.tables],
-            "settings": settings,
-        },
-    )
+def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    # Tables of nodes are decayed too, as in the code of the paper; biases and scalars are not.
+    learned = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in learned if p.ndim > 1]},
+        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
 
 
-def _build(place: Place, config: TrainConfig, adjacency: sparse.csr_array) -> MobCLIP:
-    assert place.graph is not None
-    table = line_vectors(place.graph, config.dims, seed=config.seed)
-    standardisers = {
-        name: standardise(torch.from_numpy(tokens.values)) for name, tokens in place.tables.items()
-    }
-    anchor = LightGCN(torch.from_numpy(table), csr_tensor(adjacency), config.layers)
-    return MobCLIP(anchor, standardisers, config.temperatures)
+def _rng(seed: int, epoch: int, step: int) -> np.random.Generator:
+    """Randomness of one step, torch's included (dropout, say). Steps are counted from 1."""
+    rng = np.random.default_rng([seed, epoch, step])
+    torch.manual_seed(int(rng.integers(2**63)))
+    return rng
+
+
+def _step(
+    task: Task, optimizer: torch.optim.Optimizer, rows: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
+    """One step downhill, unless the loss is no number; the terms before it."""
+    optimizer.zero_grad(set_to_none=True)
+    device = next(task.model.parameters()).device
+    # bf16 where it helps: on a GPU. CPUs without bf16 arithmetic would only get slower.
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        terms = task.loss(rows, rng)
+    loss = torch.stack(list(terms.values())).sum()
+    values = {name: value.item() for name, value in terms.items()}
+    if math.isfinite(sum(values.values())):
+        torch.autograd.backward(loss)
+        optimizer.step()
+    return values
 
 
 @torch.no_grad()
-def _validate(model: MobCLIP, batches: Batches, rows: np.ndarray) -> float:
-    model.eval()
+def _validate(task: Task, schedule: Schedule) -> float:
+    batches = deal(
+        task.validation_rows, schedule.batch_size, seed=schedule.seed, epoch=VALIDATION_EPOCH
+    )
     losses = [
-        float(model(batch.rows, batch.tokens, batch.present))
-        for batch in batches.epoch(rows, VALIDATION_EPOCH)
+        sum(float(v) for v in task.loss(rows, _rng(schedule.seed, VALIDATION_EPOCH, i)).values())
+        for i, rows in enumerate(batches, 1)
     ]
     return float(np.mean(losses))
 
 
-def _autocast(device: torch.device) -> torch.autocast:
-    """bf16 where it helps: on a GPU. CPUs without bf16 arithmetic would only get slower."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.device(wanted)
-    except RuntimeError as error:
-        raise ConfigError(f"device {wanted!r} is unknown: use auto, cpu or cuda.") from error
-
-
-def _claim(folder: Path, settings: dict[str, object]) -> None:
-    """Make `folder` the run of these settings; leftovers of other settings are cleared."""
-    path = folder / "config.yaml"
-    if path.is_file() and yaml.safe_load(path.read_text("utf-8")) == settings:
-        return
-    if (folder / "checkpoints").is_dir():
-        shutil.rmtree(folder / "checkpoints")
-    for stale in ("metrics.jsonl", "model.safetensors"):
-        (folder / stale).unlink(missing_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
-
-
-def _trim_metrics(path: Path, epochs: int) -> None:
-    """Drop lines of epochs that come after the checkpoint: they will be run again."""
-    if path.is_file():
-        kept = path.read_text("utf-8").splitlines(keepends=True)[:epochs]
-        with atomic_path(path) as temporary:
-            temporary.write_text("".join(kept), "utf-8")
-
-
-def _save_weights(path: Path, model: MobCLIP) -> None:
-    with atomic_path(path) as temporary:
-        save_file({name: v.contiguous().cpu() for name, v in model.state_dict().items()}, temporary)
+def _not_finite(what: str, schedule: Schedule) -> ConfigError:
+    return ConfigError(
+        f"the {what}: lower learning_rate ({schedule.learning_rate}) or raise the temperatures. "
+        "Checkpoints from before it are kept."
+    )

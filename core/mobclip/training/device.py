@@ -1,0 +1,15 @@
+"""Which device a model is trained on."""
+
+import torch
+
+from mobclip.errors import ConfigError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto`: a GPU where there is one, else the CPU; otherwise what is asked for."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device(wanted)
+    except RuntimeError as error:
+        raise ConfigError(f"device {wanted!r} is unknown: use auto, cpu or cuda.") from error
