@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from mobclip import graph as graph_module
 from mobclip import grid
 from mobclip.errors import ArtefactError, CellError, ConfigError
-from mobclip.graph import MobilityGraph, hold_out
+from mobclip.graph import MobilityGraph, Undirected, hold_out
 
 CELLS = grid.polygon_to_cells(shapely.box(5, 50, 5.5, 50.5), 6)[:6]
 OUTSIDE = grid.polygon_to_cells(shapely.box(9, 50, 9.5, 50.5), 6)[:1]
@@ -221,3 +222,54 @@ def test_a_place_too_small_to_hold_out_flows_is_refused() -> None:
     graph, _ = build([(0, 1, 3)])
     with pytest.raises(ConfigError, match="larger place"):
         hold_out(graph, rng=np.random.default_rng(0))
+
+
+def dense_of(both: Undirected) -> np.ndarray:
+    n = len(both)
+    matrix = sparse.csr_array((both.weights, both.indices, both.indptr), shape=(n, n))
+    assert matrix.has_sorted_indices
+    return matrix.toarray().astype(np.float64)
+
+
+@given(rows=flows)
+@settings(max_examples=60, deadline=None)
+def test_undirected_is_both_directions_and_its_scale_normalises(rows) -> None:
+    graph, dense = build(rows)
+    both = graph.undirected()
+    np.testing.assert_array_equal(dense_of(both), dense + dense.T)
+    assert both.edges == np.count_nonzero(dense + dense.T)
+    np.testing.assert_allclose(
+        both.scale[:, None] * dense_of(both) * both.scale,
+        graph.normalised("symmetric").toarray(),
+        atol=1e-7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "kept"), [(1.0, np.uint8), (200.0, np.uint16), (1e6, np.float32), (0.5, np.float32)]
+)
+def test_undirected_of_a_large_graph_is_made_on_disk_in_parts(
+    tmp_path, monkeypatch, weight, kept
+) -> None:
+    rng = np.random.default_rng(0)
+    cells = grid.polygon_to_cells(shapely.box(5, 50, 8, 52), 6)[:700]
+    origin, destination = rng.integers(0, 700, (2, 9000))
+    origin[origin < 40] = 41  # the first rows are empty
+    MobilityGraph.from_edges(cells, cells[origin], cells[destination], np.full(9000, weight)).save(
+        tmp_path / "graph"
+    )
+    monkeypatch.setattr(graph_module, "PARTITION", 1000)
+    graph = MobilityGraph.load(tmp_path / "graph")
+    in_memory = graph.undirected()
+    assert not (tmp_path / "graph" / "undirected").exists()
+    monkeypatch.setattr(graph_module, "IN_MEMORY", 1000)
+    on_disk = graph.undirected()
+    assert isinstance(on_disk.indices, np.memmap)
+    assert isinstance(on_disk.weights, np.memmap)
+    assert in_memory.weights.dtype == on_disk.weights.dtype == kept
+    np.testing.assert_array_equal(dense_of(on_disk), graph.symmetrised().toarray())
+    np.testing.assert_array_equal(dense_of(in_memory), graph.symmetrised().toarray())
+    np.testing.assert_array_equal(on_disk.scale, in_memory.scale)
+    made = (tmp_path / "graph" / "undirected" / "indices.npy").stat().st_mtime_ns
+    graph.undirected()  # found, not made again
+    assert (tmp_path / "graph" / "undirected" / "indices.npy").stat().st_mtime_ns == made

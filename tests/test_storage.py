@@ -1,5 +1,6 @@
 """Writes that happen whole or not at all."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -55,3 +56,15 @@ def test_errors_say_what_to_do(tmp_path):
 def test_digest_depends_on_content_and_not_on_order():
     assert storage.digest({"a": 1, "b": 2}) == storage.digest({"b": 2, "a": 1})
     assert storage.digest({"a": 1}) != storage.digest({"a": 2})
+
+
+def test_an_array_written_in_pieces_is_an_ordinary_one(tmp_path):
+    pieces = [np.arange(n, dtype=np.int32) + n for n in (3, 0, 100_000)]
+    with storage.ArrayWriter(tmp_path / "a.npy", np.int32) as writer:
+        for piece in pieces:
+            writer.append(piece)
+    read = np.load(tmp_path / "a.npy", mmap_mode="r", allow_pickle=False)
+    assert read.dtype == np.int32
+    np.testing.assert_array_equal(read, np.concatenate(pieces))
+    np.save(tmp_path / "b.npy", np.concatenate(pieces))
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()

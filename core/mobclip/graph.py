@@ -1,20 +1,22 @@
 """MobilityGraph: flows between cells as one directed, weighted, memory-mapped CSR matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64, UInt64
+from jaxtyping import Float32, Int32, Int64, UInt8, UInt16, UInt64
 from scipy import sparse
 
 from mobclip import grid
 from mobclip.errors import ArtefactError, CellError, ConfigError
-from mobclip.storage import atomic_path, read_json, write_json
+from mobclip.storage import ArrayWriter, atomic_path, read_json, write_json
 
 Normalisation = Literal["symmetric", "out", "in"]
 PARTS = 5  # of the pairs of cells, in `hold_out`
+IN_MEMORY = 100_000_000  # directed edges; `undirected` of larger graphs is made on disk
+PARTITION = 30_000_000  # edges symmetrised or scanned at once, there: about 1 GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class MobilityGraph:
     indices: Int32[np.ndarray, "edges"]  # column numbers, sorted within a row
     weights: Float32[np.ndarray, "edges"]
     report: Mapping[str, Any] = field(default_factory=dict)  # what was read and what was left out
+    folder: Path | None = None  # where it was loaded from
 
     def __post_init__(self) -> None:
         grid.check_cells(self.cells)
@@ -119,6 +122,78 @@ class MobilityGraph:
         """A + Aᵀ, the undirected graph of the model."""
         return sparse.csr_array(self.matrix + self.matrix.T)
 
+    def undirected(self) -> "Undirected":
+        """A + Aᵀ for products; of a large graph on disk, made once beside the graph.
+
+        The disk then holds 5 to 8 bytes for each entry; memory is that of `PARTITION` edges.
+        """
+        if self.folder is None or len(self.indices) <= IN_MEMORY:
+            matrix = self.symmetrised()
+            return Undirected.of(
+                matrix.indptr, matrix.indices, matrix.data.astype(self._narrowest())
+            )
+        folder = self.folder / "undirected"
+        if not folder.is_dir():
+            with atomic_path(folder) as temporary:
+                self._write_undirected(temporary)
+        return Undirected.load(folder)
+
+    def _narrowest(self) -> type[np.uint8 | np.uint16 | np.float32]:
+        """The smallest type that holds every weight of A + Aᵀ exactly."""
+        largest = 0.0
+        for start in range(0, len(self.weights), PARTITION):
+            part = self.weights[start : start + PARTITION]
+            if (part != np.floor(part)).any():
+                return np.float32
+            largest = max(largest, 2 * float(part.max()))
+        return np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.float32
+
+    def _write_undirected(self, folder: Path) -> None:
+        """Row range by row range: the rows of A, plus the entries of A in those columns."""
+        folder.mkdir()
+        n = len(self.cells)
+        degree = np.diff(self.indptr)
+        for _, _, columns, _ in self._chunks():
+            degree = degree + np.bincount(columns, minlength=n)
+        indptr = [0]
+        with (
+            ArrayWriter(folder / "indices.npy", np.int32) as indices,
+            ArrayWriter(folder / "weights.npy", self._narrowest()) as weights,
+        ):
+            for start, stop in _ranges(np.concatenate([[0], np.cumsum(degree)])):
+                both = self._rows_of_both(start, stop)
+                indices.append(both.indices)
+                weights.append(both.data)
+                indptr.extend(indptr[-1] + both.indptr[1:])
+        np.save(folder / "indptr.npy", np.array(indptr, np.int64))
+
+    def _rows_of_both(self, start: int, stop: int) -> sparse.csr_array:
+        """Rows `start` ... `stop` of A + Aᵀ."""
+        shape = (stop - start, len(self.cells))
+        first, last = self.indptr[start], self.indptr[stop]
+        own = sparse.csr_array(
+            (
+                self.weights[first:last],
+                self.indices[first:last],
+                (self.indptr[start : stop + 1] - first).astype(np.int32),
+            ),
+            shape=shape,
+        )
+        found = []
+        for row, per_row, columns, weights in self._chunks():
+            here = np.flatnonzero((columns >= start) & (columns < stop))
+            origin = np.repeat(np.arange(row, row + len(per_row), dtype=np.int32), per_row)
+            found.append((columns[here] - start, origin[here], weights[here]))
+        column, origin, weight = (np.concatenate(part) for part in zip(*found, strict=True))
+        return sparse.csr_array(own + sparse.csr_array((weight, (column, origin)), shape=shape))
+
+    def _chunks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """First row, edges per row, columns and weights of consecutive rows."""
+        for start, stop in _ranges(self.indptr):
+            edges = slice(self.indptr[start], self.indptr[stop])
+            per_row = np.diff(self.indptr[start : stop + 1])
+            yield start, per_row, self.indices[edges], self.weights[edges]
+
     def normalised(self, kind: Normalisation) -> sparse.csr_array:
         """One propagation step as a matrix P; rows of cells without flow are empty.
 
@@ -171,7 +246,55 @@ class MobilityGraph:
                     f"{folder / name}.npy is missing or truncated ({error}). "
                     "Run `mobclip tokenize` again."
                 ) from error
-        return cls(**arrays, report=read_json(folder / "report.json"))
+        return cls(**arrays, report=read_json(folder / "report.json"), folder=folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undirected:
+    """S = A + Aᵀ as CSR, with D^-1/2: what the propagation P = D^-1/2 S D^-1/2 is made of.
+
+    P itself is not kept: weights stay counts of one or two bytes where they are, and the scale is
+    applied on both sides of a product.
+    """
+
+    indptr: Int64[np.ndarray, " rows"]  # cells + 1
+    indices: Int32[np.ndarray, "edges"]  # sorted within a row; each edge is there twice
+    weights: UInt8[np.ndarray, "edges"] | UInt16[np.ndarray, "edges"] | Float32[np.ndarray, "edges"]
+    scale: Float32[np.ndarray, "cells"]  # 1 / √(row sum); 0 for cells without flow
+
+    @classmethod
+    def of(cls, indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> "Undirected":
+        """With the scale that follows from the rest."""
+        strength = np.zeros(len(indptr) - 1)
+        for start, stop in _ranges(indptr):
+            filled = start + np.flatnonzero(np.diff(indptr[start : stop + 1]))
+            if len(filled):
+                part = weights[indptr[start] : indptr[stop]]
+                starts = indptr[filled] - indptr[start]
+                strength[filled] = np.add.reduceat(part, starts, dtype=np.float64)
+        return cls(
+            indptr=indptr.astype(np.int64),
+            indices=indices.astype(np.int32, copy=False),
+            weights=weights,
+            scale=_inverse(np.sqrt(strength)).astype(np.float32),
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> "Undirected":
+        """Memory-mapped."""
+        indptr, indices, weights = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("indptr", "indices", "weights")
+        )
+        return cls.of(np.array(indptr), indices, weights)
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    @property
+    def edges(self) -> int:
+        """Stored entries: two for each pair of cells."""
+        return len(self.indices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +382,16 @@ def _some_edges(graph: MobilityGraph, keep: np.ndarray) -> MobilityGraph:
         weights=graph.weights[keep],
         report={**graph.report, "edges": int(keep.sum())},
     )
+
+
+def _ranges(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Consecutive rows of about `PARTITION` edges, at least one row."""
+    start, rows = 0, len(indptr) - 1
+    while start < rows:
+        fits = int(np.searchsorted(indptr, indptr[start] + PARTITION, side="right")) - 1
+        stop = min(max(fits, start + 1), rows)
+        yield start, stop
+        start = stop
 
 
 def _inverse(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -41,6 +42,43 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+class ArrayWriter:
+    """A one-dimensional .npy file, written piece by piece: for arrays larger than memory.
+
+    Used as a context; the file is whole when the context ends. numpy leaves room in the header
+    for the final length.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype | type) -> None:
+        self.dtype = np.dtype(dtype)
+        self.length = 0
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, values: np.ndarray) -> None:
+        """Write more values of the dtype."""
+        np.ascontiguousarray(values, self.dtype).tofile(self._file)
+        self.length += len(values)
+
+    def __enter__(self) -> "ArrayWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file:
+            self._file.seek(0)
+            self._write_header()
+
+    def _write_header(self) -> None:
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": np.lib.format.dtype_to_descr(self.dtype),
+                "fortran_order": False,
+                "shape": (self.length,),
+            },
+        )
 
 
 def write_parquet(path: Path | str, table: pa.Table) -> None:
