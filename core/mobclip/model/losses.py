@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, distributed
+
+from mobclip.model.gather import gather, processes
 
 TILE = 768  # rows and columns of logits held at once: 2.3 MB, within the cache
 GPU_TILE = 8192  # 256 MB: few launches
@@ -18,6 +20,8 @@ def info_nce(
     anchor: Float[Tensor, "batch dims"],
     other: Float[Tensor, "batch dims"],
     temperature: float | Float[Tensor, ""],
+    *,
+    shared: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Symmetric InfoNCE between two modalities of the same cells (CLIP, Radford et al. 2021).
 
@@ -36,6 +40,9 @@ def info_nce(
     anchor, other : row i of both is the same cell; L2-normalised here
     temperature : divides the cosine; `FLOOR` or above, so that exponentials stay finite in
         float32. A tensor gets its gradient; one on a GPU is not checked, which would wait for it
+    shared : the rows are this process's share of a batch (`model.gather`). Negatives are those of
+        all processes; the mean of what they return is the loss of the whole batch, and the mean of
+        their gradients is its gradient, provided that each weighs the loss alike
     """
     if isinstance(temperature, Tensor):
         checked = temperature.item() if temperature.device.type == "cpu" else FLOOR
@@ -51,41 +58,49 @@ def info_nce(
     with torch.autocast(device, enabled=False):
         anchor = torch.nn.functional.normalize(anchor.float(), dim=-1) / temperature
         other = torch.nn.functional.normalize(other.float(), dim=-1)
-        partition: Tensor = _TiledLogPartition.apply(anchor, other, low)  # type: ignore[no-untyped-call]
-        return partition - (anchor * other).sum(-1).mean()
+        everyone = gather(other) if shared else other
+        count = processes() if shared else 1
+        partition: Tensor = _TiledLogPartition.apply(anchor, everyone, low, count)  # type: ignore[no-untyped-call]
+        return partition - (anchor * other).sum(-1).sum() / (len(everyone) / count)
 
 
 class _TiledLogPartition(torch.autograd.Function):
-    """½ mean_i(log Σ_j exp s_ij) + ½ mean_j(log Σ_i exp s_ij) with s = anchor otherᵀ, by tiles."""
+    """½ mean_i(log Σ_j exp s_ij) + ½ mean_j(log Σ_i exp s_ij) with s = anchor otherᵀ, by tiles.
+
+    With `count` processes, `anchor` has some rows of s and `other` all its columns.
+    """
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, other: Tensor, low: torch.dtype) -> Tensor:
+    def forward(ctx: Any, anchor: Tensor, other: Tensor, low: torch.dtype, count: int) -> Tensor:
         # exp(s) as 2^(s log2 e): exp2 of a vector costs a third of exp, and s comes scaled for it.
         scaled = (anchor * LOG2_E).to(low)
         other = other.to(low)
         rows = anchor.new_zeros(len(anchor), dtype=torch.float64)
         columns = anchor.new_zeros(len(other), dtype=torch.float64)
-        buffer = _buffer(scaled)
+        buffer = _buffer(scaled, other)
         for part, a in _tiles(scaled):
             for other_part, o in _tiles(other):
                 exp = _exponentials(a, o, buffer)
                 rows[part] += exp.sum(1)
                 columns[other_part] += exp.sum(0)
+        if count > 1:
+            distributed.all_reduce(columns)
         ctx.save_for_backward(scaled, other, rows, columns)
-        ctx.dtype = anchor.dtype
-        return (0.5 * (rows.log().mean() + columns.log().mean())).to(anchor.dtype)
+        ctx.dtype, ctx.count = anchor.dtype, count
+        mean_row = rows.log().sum() / (len(other) / count)
+        return (0.5 * (mean_row + columns.log().mean())).to(anchor.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         scaled, other, rows, columns = ctx.saved_tensors
         # dL/ds_ij = ½ exp(s_ij) (1/rows_i + 1/columns_j) / batch. The weights are taken times the
         # batch, so that they are near 1 and keep their digits in a low precision.
-        row_weight = (len(scaled) / rows).to(ctx.dtype)
-        column_weight = (len(scaled) / columns).to(ctx.dtype)
+        row_weight = (len(other) / rows).to(ctx.dtype)
+        column_weight = (len(other) / columns).to(ctx.dtype)
         grad_anchor = torch.zeros_like(scaled, dtype=ctx.dtype)
         # Lying: its product is then of two matrices as they lie in memory, a fifth faster.
         grad_other = torch.zeros_like(other.T, dtype=ctx.dtype)
-        buffer, weights = _buffer(scaled), _buffer(row_weight)
+        buffer, weights = _buffer(scaled, other), _buffer(row_weight, other)
         for part, a in _tiles(scaled):
             lying = a.T.contiguous()
             for other_part, o in _tiles(other):
@@ -98,8 +113,8 @@ class _TiledLogPartition(torch.autograd.Function):
                 pull = pull.to(scaled.dtype)
                 grad_anchor[part] += pull @ o
                 grad_other[:, other_part] += lying @ pull
-        scale = gradient * (0.5 / len(scaled) ** 2)
-        return grad_anchor * scale, grad_other.T * (scale / LOG2_E), None
+        scale = gradient * (0.5 * ctx.count / len(other) ** 2)
+        return grad_anchor * scale, grad_other.T * (scale / LOG2_E), None, None
 
 
 def _tiles(vectors: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -114,9 +129,10 @@ def _tile(like: Tensor) -> int:
     return GPU_TILE if like.is_cuda else TILE
 
 
-def _buffer(like: Tensor) -> Tensor:
+def _buffer(like: Tensor, other: Tensor) -> Tensor:
     """Room for one tile, used by all: a fresh one each time would cost the kernel's zeroing."""
-    return like.new_empty(min(len(like), _tile(like)) ** 2)
+    size = _tile(like)
+    return like.new_empty(min(len(like), size) * min(len(other), size))
 
 
 def _shaped(buffer: Tensor, a: Tensor, o: Tensor) -> Tensor:

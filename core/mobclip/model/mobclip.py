@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mobclip.model.encoders import ENCODERS, Linear, Standardise
+from mobclip.model.gather import propagate, total
 from mobclip.model.lightgcn import BatchRows, LightGCN
 from mobclip.model.losses import info_nce
 
@@ -54,21 +55,22 @@ class MobCLIP(nn.Module):
     def losses(
         self,
         batch: BatchRows,
-        tokens: Mapping[str, Float[Tensor, "batch _"]],
-        present: Mapping[str, Bool[Tensor, " batch"]],
+        tokens: Mapping[str, Float[Tensor, "share _"]],
+        present: Mapping[str, Bool[Tensor, " share"]],
     ) -> dict[str, Float[Tensor, ""]]:
         """modality -> symmetric InfoNCE with mobility, over the cells that have the modality.
 
         A modality with fewer than two cells in the batch has nothing to tell apart and is left
-        out.
+        out. Where several processes train together, `tokens` and `present` are of this one's
+        share of the batch (`gather.share`), and the losses are to be averaged.
         """
-        anchors = self.anchor(batch)
+        anchors = propagate(self.anchor, batch)
         losses = {}
         for name, temperature in zip(self.modalities, self.temperature.tolist(), strict=True):
             here = present[name]
-            if int(here.sum()) >= 2:
+            if total(int(here.sum()), here.device) >= 2:
                 encoded = self.encoders[name](tokens[name][here])
-                losses[name] = info_nce(anchors[here], encoded, temperature)
+                losses[name] = info_nce(anchors[here], encoded, temperature, shared=True)
         return losses
 
     def forward(

@@ -22,10 +22,14 @@ class RunFolder:
     `checkpoints/best.safetensors`  weights of the best epoch so far
     `model.safetensors`             the same, once training has ended
     ==============================  ============================================================
+
+    Parameters
+    ----------
+    writes : False in all processes but one, where several train together: they only read
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.writes = writes
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
         self.steps = path / "steps.jsonl"
@@ -36,6 +40,8 @@ class RunFolder:
 
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Make this the run of these settings; leftovers of other settings are cleared."""
+        if not self.writes:
+            return
         if self.config.is_file() and yaml.safe_load(self.config.read_text("utf-8")) == settings:
             for torn in self.checkpoints.glob(".*.tmp"):
                 torn.unlink()  # a kill -9 while it was written
@@ -49,6 +55,8 @@ class RunFolder:
 
     def trim(self, *, epochs: int, steps: int) -> None:
         """Drop lines of what came after the checkpoint: it will be run again."""
+        if not self.writes:
+            return
         for path, kept in ((self.metrics, epochs), (self.steps, steps)):
             if path.is_file():
                 lines = path.read_text("utf-8").splitlines(keepends=True)[:kept]
@@ -57,10 +65,13 @@ class RunFolder:
 
     def append(self, path: Path, line: Mapping[str, Any]) -> None:
         """One more line of a .jsonl file, in one write: a reader sees it whole or not at all."""
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        if self.writes:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def finish(self) -> None:
         """The best weights become the model."""
+        if not self.writes:
+            return
         with atomic_path(self.model) as temporary:
             shutil.copyfile(self.best, temporary)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mobclip.errors import ConfigError
+from mobclip.training import distributed
 from mobclip.training.batches import deal, steps_per_epoch
 from mobclip.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from mobclip.training.folder import RunFolder
@@ -69,6 +70,9 @@ def fit(
     follow from (seed, epoch, step) alone: the curve and the weights are those of a run that was
     never interrupted.
 
+    Started by `torchrun`, the processes train one model together, in a folder that all of them
+    can read; the first one writes it and calls `on_epoch`. See `training.distributed`.
+
     Parameters
     ----------
     settings : everything that the result depends on, in plain values; written to config.yaml
@@ -81,8 +85,10 @@ def fit(
     """
     if len(task.validation_rows) == 0:
         raise ConfigError("early stopping needs at least one validation row: raise their share.")
-    run = RunFolder(Path(folder))
+    distributed.join()
+    run = RunFolder(Path(folder), writes=distributed.first())
     run.claim(settings)
+    distributed.wait()
     model = task.model
     per_epoch = steps_per_epoch(len(task.train_rows), schedule.batch_size)
     optimizer = _optimizer(model, schedule)
@@ -91,6 +97,7 @@ def fit(
         progress = load_checkpoint(run.last, model, optimizer)
         log.info("resuming %s after epoch %d, step %d", folder, progress.epoch, progress.step)
     run.trim(epochs=progress.epoch, steps=progress.epoch * per_epoch + progress.step)
+    loss_of = distributed.averaging(task)
 
     while progress.epoch < schedule.epochs:
         if progress.epoch - progress.best_epoch >= schedule.patience:
@@ -106,7 +113,7 @@ def fit(
             rate = schedule.rate(total, schedule.epochs * per_epoch)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            terms = _step(task, optimizer, rows, _rng(schedule.seed, epoch, step))
+            terms = _step(loss_of, optimizer, rows, _rng(schedule.seed, epoch, step))
             loss = sum(terms.values())
             if not math.isfinite(loss):
                 raise _not_finite(f"loss became {loss} in step {total} (epoch {epoch})", schedule)
@@ -131,7 +138,7 @@ def fit(
                 seconds=time.perf_counter() - start,
             )
             # The last step of an epoch is checkpointed below, with what the epoch has found.
-            if total % schedule.checkpoint_every == 0 and step < per_epoch:
+            if total % schedule.checkpoint_every == 0 and step < per_epoch and run.writes:
                 save_checkpoint(run.last, model, optimizer, progress)
 
         model.eval()
@@ -139,7 +146,7 @@ def fit(
         if not math.isfinite(validation):
             raise _not_finite(f"validation loss became {validation} after epoch {epoch}", schedule)
         is_best = validation < progress.best_validation
-        if is_best:
+        if is_best and run.writes:
             save_weights(run.best, model)
         with torch.no_grad():
             report = task.report()
@@ -159,10 +166,12 @@ def fit(
             best_epoch=epoch if is_best else progress.best_epoch,
             best_validation=min(validation, progress.best_validation),
         )
-        if epoch * per_epoch % schedule.checkpoint_every == 0:
+        if epoch * per_epoch % schedule.checkpoint_every == 0 and run.writes:
             save_checkpoint(run.last, model, optimizer, progress)
-        on_epoch(metrics)
+        if run.writes:
+            on_epoch(metrics)
     run.finish()
+    distributed.wait()
 
 
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
@@ -183,16 +192,19 @@ def _rng(seed: int, epoch: int, step: int) -> np.random.Generator:
 
 
 def _step(
-    task: Task, optimizer: torch.optim.Optimizer, rows: np.ndarray, rng: np.random.Generator
+    loss_of: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rows: np.ndarray,
+    rng: np.random.Generator,
 ) -> dict[str, float]:
     """One step downhill, unless the loss is no number; the terms before it."""
     optimizer.zero_grad(set_to_none=True)
-    device = next(task.model.parameters()).device
+    device = next(loss_of.parameters()).device
     # bf16 where it helps: on a GPU. CPUs without bf16 arithmetic would only get slower.
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        terms = task.loss(rows, rng)
+        terms: dict[str, Tensor] = loss_of(rows, rng)
     loss = torch.stack(list(terms.values())).sum()
-    values = {name: value.item() for name, value in terms.items()}
+    values = distributed.mean({name: v.item() for name, v in terms.items()}, device)
     if math.isfinite(sum(values.values())):
         torch.autograd.backward(loss)
         optimizer.step()
@@ -204,11 +216,12 @@ def _validate(task: Task, schedule: Schedule) -> float:
     batches = deal(
         task.validation_rows, schedule.batch_size, seed=schedule.seed, epoch=VALIDATION_EPOCH
     )
-    losses = [
-        sum(float(v) for v in task.loss(rows, _rng(schedule.seed, VALIDATION_EPOCH, i)).values())
-        for i, rows in enumerate(batches, 1)
-    ]
-    return float(np.mean(losses))
+    losses = []
+    for step, rows in enumerate(batches, 1):
+        terms = task.loss(rows, _rng(schedule.seed, VALIDATION_EPOCH, step))
+        losses.append(sum(value.item() for value in terms.values()))
+    device = next(task.model.parameters()).device
+    return distributed.mean({"validation": float(np.mean(losses))}, device)["validation"]
 
 
 def _not_finite(what: str, schedule: Schedule) -> ConfigError:

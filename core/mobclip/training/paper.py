@@ -15,6 +15,7 @@ from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
 from mobclip.model import BatchRows, LightGCN, MobCLIP
 from mobclip.model.encoders import standardise
+from mobclip.model.gather import share
 from mobclip.model.lightgcn import csr_tensor
 from mobclip.place import MOBILITY, Place
 from mobclip.spectral import line_vectors
@@ -100,22 +101,25 @@ class PaperTask:
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         """Modality -> its loss, over the number of modalities: equal weights."""
-        losses = self.model.losses(*self._batch(rows))
+        losses = self.model.losses(*self._batch(rows, rows[share(len(rows))]))
         if not losses:  # no modality has two cells here
             return {"nothing": self.model.anchor.table.sum() * 0}
         return {name: loss / len(losses) for name, loss in losses.items()}
 
     def report(self) -> dict[str, Any]:
         """Recall@10 from mobility, modality by modality, and among how many held-out cells."""
-        recall = self.model.recall(*self._batch(self.candidates), k=RECALL_AT)
+        recall = self.model.recall(*self._batch(self.candidates, self.candidates), k=RECALL_AT)
         return {"recall": recall, "candidates": len(self.candidates)}
 
-    def _batch(self, rows: np.ndarray) -> tuple[BatchRows, dict[str, Tensor], dict[str, Tensor]]:
-        picked = BatchRows.cut(self.adjacency, rows, self.device)
+    def _batch(
+        self, rows: np.ndarray, own: np.ndarray
+    ) -> tuple[BatchRows, dict[str, Tensor], dict[str, Tensor]]:
+        """Slice of the graph of `rows`; tokens and presence of `own`, some of them."""
+        picked = torch.from_numpy(own).to(self.device)
         return (
-            picked,
-            {name: values[picked.rows] for name, values in self.tokens.items()},
-            {name: mask[picked.rows] for name, mask in self.present.items()},
+            BatchRows.cut(self.adjacency, rows, self.device),
+            {name: values[picked] for name, values in self.tokens.items()},
+            {name: mask[picked] for name, mask in self.present.items()},
         )
 
 

@@ -13,6 +13,11 @@ class Task(Protocol):
     Rows are numbers that mean something to the task alone: cells of a place, say. Between steps
     the task keeps what it learns in the parameters and buffers of `model`, which checkpoints hold;
     anything else would be lost by an interruption.
+
+    Where several processes train together (`training.distributed`), each has the same task and is
+    given the same rows and `rng`. What counts is the mean over the processes of the losses they
+    return: all may return the whole loss, or each that of its share (`model.gather`), but with
+    terms of the same names and with the same collective calls.
     """
 
     @property
