@@ -2,30 +2,37 @@
 
 import numpy as np
 import pytest
+import shapely
 import torch
-from scipy import sparse
 
-from mobclip.model import BatchRows, LightGCN, MobCLIP, TableEncoder
+from mobclip import grid
+from mobclip.graph import MobilityGraph
+from mobclip.model import LightGCN, MobCLIP, Propagation, TableEncoder
 from mobclip.model.encoders import Linear, standardise
-from mobclip.model.lightgcn import csr_tensor
 
 
 @pytest.fixture
-def adjacency():
+def graph():
     rng = np.random.default_rng(1)
-    dense = rng.random((40, 40)) * (rng.random((40, 40)) < 0.2)
-    return sparse.csr_array(dense + dense.T)
+    cells = grid.polygon_to_cells(shapely.box(5, 50, 6, 51), 6)[:40]
+    origin, destination = rng.integers(0, 40, (2, 300))
+    return MobilityGraph.from_edges(cells, cells[origin], cells[destination], rng.random(300))
+
+
+@pytest.fixture
+def smooth(graph):
+    return Propagation.of(graph.undirected())
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_lightgcn_is_the_sum_of_powers_and_so_is_its_gradient(adjacency, layers):
+def test_lightgcn_is_the_sum_of_powers_and_so_is_its_gradient(graph, smooth, layers):
     rng = np.random.default_rng(2)
     table = torch.from_numpy(rng.normal(size=(40, 6))).float()
-    rows = np.array([3, 8, 20, 39])
-    model = LightGCN(table, csr_tensor(adjacency), layers)
-    out = model(BatchRows.cut(adjacency, rows))
+    rows = torch.tensor([3, 8, 20, 39])
+    model = LightGCN(table, smooth, layers)
+    out = model(rows)
 
-    dense = torch.from_numpy(adjacency.toarray()).float()
+    dense = torch.from_numpy(graph.normalised("symmetric").toarray())
     reference = table.clone().requires_grad_()
     powers = [reference]
     for _ in range(layers):
@@ -40,14 +47,14 @@ def test_lightgcn_is_the_sum_of_powers_and_so_is_its_gradient(adjacency, layers)
     torch.testing.assert_close(model.table.grad, reference.grad, rtol=1e-4, atol=1e-5)
 
 
-def make(adjacency, dims=8):
-    n = adjacency.shape[0]
+def make(smooth, dims=8):
+    n = 40
     generator = torch.Generator().manual_seed(0)
     tokens = {
         "poi": torch.randn(n, 5, generator=generator),
         "demographics": torch.randn(n, 4, generator=generator),
     }
-    anchor = LightGCN(torch.randn(n, dims, generator=generator), csr_tensor(adjacency))
+    anchor = LightGCN(torch.randn(n, dims, generator=generator), smooth)
     model = MobCLIP(
         anchor,
         {name: standardise(values) for name, values in tokens.items()},
@@ -70,10 +77,9 @@ def test_encoder_parameters_have_the_stated_spread():
     assert layer.bias.abs().max().item() <= 1 / 400**0.5
 
 
-def test_a_cell_without_a_modality_changes_nothing_in_its_loss(adjacency):
-    model, tokens = make(adjacency)
-    rows = np.arange(20)
-    batch = BatchRows.cut(adjacency, rows)
+def test_a_cell_without_a_modality_changes_nothing_in_its_loss(smooth):
+    model, tokens = make(smooth)
+    batch = torch.arange(20)
     present = {name: torch.arange(20) < 12 for name in tokens}
     before = model.losses(batch, {k: v[:20] for k, v in tokens.items()}, present)
     changed = {k: v[:20].clone() for k, v in tokens.items()}
@@ -84,9 +90,9 @@ def test_a_cell_without_a_modality_changes_nothing_in_its_loss(adjacency):
         assert before[name].item() == after[name].item()
 
 
-def test_a_modality_that_nobody_has_is_left_out(adjacency):
-    model, tokens = make(adjacency)
-    batch = BatchRows.cut(adjacency, np.arange(20))
+def test_a_modality_that_nobody_has_is_left_out(smooth):
+    model, tokens = make(smooth)
+    batch = torch.arange(20)
     present = {
         "poi": torch.zeros(20, dtype=torch.bool),
         "demographics": torch.ones(20, dtype=torch.bool),
@@ -95,9 +101,9 @@ def test_a_modality_that_nobody_has_is_left_out(adjacency):
     assert list(losses) == ["demographics"]
 
 
-def test_recall_counts_the_cells_that_find_themselves(adjacency):
-    model, tokens = make(adjacency)
-    batch = BatchRows.cut(adjacency, np.arange(30))
+def test_recall_counts_the_cells_that_find_themselves(smooth):
+    model, tokens = make(smooth)
+    batch = torch.arange(30)
     values = {name: value[:30] for name, value in tokens.items()}
     present = {name: torch.arange(30) < 25 for name in tokens}
     found = model.recall(batch, values, present, k=3)
@@ -111,13 +117,13 @@ def test_recall_counts_the_cells_that_find_themselves(adjacency):
     assert model.recall(batch, values, present, k=25) == dict.fromkeys(tokens, 1.0)
 
 
-def test_state_dict_round_trip_keeps_temperatures_and_statistics(adjacency):
-    model, _ = make(adjacency)
-    other, _ = make(adjacency)
+def test_state_dict_round_trip_keeps_temperatures_and_statistics(smooth):
+    model, _ = make(smooth)
+    other, _ = make(smooth)
     for value in other.state_dict().values():
         value.zero_()
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other.temperature, torch.tensor([0.5, 0.7]))
     for name, value in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value)
-    assert not any("adjacency" in name for name in model.state_dict())
+    assert not any("propagation" in name for name in model.state_dict())

@@ -8,11 +8,11 @@ their gradients.
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, distributed
 from torch.func import functional_call
 
-from mobclip.model.lightgcn import BatchRows, LightGCN
+from mobclip.model.lightgcn import LightGCN
 
 
 def processes() -> int:
@@ -47,7 +47,7 @@ def gather(rows: Float[Tensor, "share dims"]) -> Float[Tensor, "batch dims"]:
     return gathered
 
 
-def propagate(anchor: LightGCN, batch: BatchRows) -> Float[Tensor, "share dims"]:
+def propagate(anchor: LightGCN, rows: Int64[Tensor, " batch"]) -> Float[Tensor, "share dims"]:
     """Output of LightGCN for this process's share of the batch.
 
     Propagation does not mix columns: each process propagates its own columns of the table for the
@@ -55,10 +55,10 @@ def propagate(anchor: LightGCN, batch: BatchRows) -> Float[Tensor, "share dims"]
     """
     count = processes()
     if count == 1:
-        return anchor(batch)
-    rows, dims = len(batch.rows), anchor.table.shape[1]
-    mine = functional_call(anchor, {"table": anchor.table[:, share(dims)]}, (batch,))
-    heights = [_length(share(rows, of)) for of in range(count)]
+        return anchor(rows)
+    dims = anchor.table.shape[1]
+    mine = functional_call(anchor, {"table": anchor.table[:, share(dims)]}, (rows,))
+    heights = [_length(share(len(rows), of)) for of in range(count)]
     widths = [_length(share(dims, of)) for of in range(count)]
     sent = [height * widths[rank()] for height in heights]
     received = [heights[rank()] * width for width in widths]

@@ -5,18 +5,18 @@ Where we differ from the released code:
 - a cell may lack a modality: it then has no pair in that modality's loss (the paper's cells have
   everything). A cell without flows keeps its own row of the node table as anchor;
 - tokens are standardised per column, with statistics kept in the model;
-- the loss is computed by tiles (`losses.info_nce`), the graph is CSR (`lightgcn`).
+- the loss is computed by tiles (`losses.info_nce`), the graph is CSR (`propagation`).
 """
 
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from mobclip.model.encoders import ENCODERS, Linear, Standardise
 from mobclip.model.gather import propagate, total
-from mobclip.model.lightgcn import BatchRows, LightGCN
+from mobclip.model.lightgcn import LightGCN
 from mobclip.model.losses import info_nce
 
 
@@ -54,7 +54,7 @@ class MobCLIP(nn.Module):
 
     def losses(
         self,
-        batch: BatchRows,
+        rows: Int64[Tensor, " batch"],
         tokens: Mapping[str, Float[Tensor, "share _"]],
         present: Mapping[str, Bool[Tensor, " share"]],
     ) -> dict[str, Float[Tensor, ""]]:
@@ -64,7 +64,7 @@ class MobCLIP(nn.Module):
         out. Where several processes train together, `tokens` and `present` are of this one's
         share of the batch (`gather.share`), and the losses are to be averaged.
         """
-        anchors = propagate(self.anchor, batch)
+        anchors = propagate(self.anchor, rows)
         losses = {}
         for name, temperature in zip(self.modalities, self.temperature.tolist(), strict=True):
             here = present[name]
@@ -75,12 +75,12 @@ class MobCLIP(nn.Module):
 
     def forward(
         self,
-        batch: BatchRows,
+        rows: Int64[Tensor, " batch"],
         tokens: Mapping[str, Float[Tensor, "batch _"]],
         present: Mapping[str, Bool[Tensor, " batch"]],
     ) -> Float[Tensor, ""]:
         """Mean of the pairs' losses, equal weights."""
-        losses = list(self.losses(batch, tokens, present).values())
+        losses = list(self.losses(rows, tokens, present).values())
         if not losses:
             return self.anchor.table.sum() * 0
         return torch.stack(losses).mean()
@@ -88,7 +88,7 @@ class MobCLIP(nn.Module):
     @torch.no_grad()
     def recall(
         self,
-        batch: BatchRows,
+        rows: Int64[Tensor, " batch"],
         tokens: Mapping[str, Float[Tensor, "batch _"]],
         present: Mapping[str, Bool[Tensor, " batch"]],
         *,
@@ -99,7 +99,7 @@ class MobCLIP(nn.Module):
         The candidates are the cells of the batch that have the modality; by chance the share is
         `k` / candidates.
         """
-        anchors = nn.functional.normalize(self.anchor(batch), dim=-1)
+        anchors = nn.functional.normalize(self.anchor(rows), dim=-1)
         found = {}
         for name in self.modalities:
             here = present[name]

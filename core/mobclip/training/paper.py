@@ -13,14 +13,14 @@ from torch import Tensor
 from mobclip.config import TrainConfig
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
-from mobclip.model import BatchRows, LightGCN, MobCLIP
+from mobclip.model import LightGCN, MobCLIP, Propagation
 from mobclip.model.encoders import standardise
 from mobclip.model.gather import share
-from mobclip.model.lightgcn import csr_tensor
 from mobclip.place import MOBILITY, Place
 from mobclip.spectral import line_vectors
 from mobclip.training.batches import steps_per_epoch
 from mobclip.training.device import choose_device
+from mobclip.training.distributed import first_alone
 from mobclip.training.loop import EpochMetrics, fit
 from mobclip.training.schedule import Schedule
 
@@ -78,13 +78,16 @@ class PaperTask:
             )
         self.device = choose_device(config.device)
         torch.manual_seed(config.seed)
-        self.adjacency = place.graph.normalised("symmetric")
+        with first_alone():  # a large graph is made symmetric on disk, once
+            graph = place.graph.undirected()
         table = line_vectors(place.graph, config.dims, seed=config.seed)
         standardisers = {
             name: standardise(torch.from_numpy(tokens.values))
             for name, tokens in place.tables.items()
         }
-        anchor = LightGCN(torch.from_numpy(table), csr_tensor(self.adjacency), config.layers)
+        anchor = LightGCN(
+            torch.from_numpy(table), Propagation.of(graph, self.device), config.layers
+        )
         self.model = MobCLIP(anchor, standardisers, config.temperatures).to(self.device)
         self.tokens: dict[str, Tensor] = {}
         self.present: dict[str, Tensor] = {}
@@ -113,11 +116,11 @@ class PaperTask:
 
     def _batch(
         self, rows: np.ndarray, own: np.ndarray
-    ) -> tuple[BatchRows, dict[str, Tensor], dict[str, Tensor]]:
-        """Slice of the graph of `rows`; tokens and presence of `own`, some of them."""
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Row numbers on the device; tokens and presence of `own`, some of them."""
         picked = torch.from_numpy(own).to(self.device)
         return (
-            BatchRows.cut(self.adjacency, rows, self.device),
+            torch.from_numpy(rows).to(self.device),
             {name: values[picked] for name, values in self.tokens.items()},
             {name: mask[picked] for name, mask in self.present.items()},
         )
@@ -136,8 +139,8 @@ def embed(place: Place, folder: Path | str, *, name: str) -> Embeddings:
             f"{folder} was trained on another version of {place.name} "
             f"({len(table)} cells, now {len(place.cells)}). Run `mobclip train` again."
         )
-    adjacency = csr_tensor(place.graph.normalised("symmetric"))
-    vectors = LightGCN(table, adjacency, settings["layers"]).all_rows().numpy()
+    smooth = Propagation.of(place.graph.undirected())
+    vectors = LightGCN(table, smooth, settings["layers"]).all_rows().numpy()
     return Embeddings(
         name=name,
         cells=place.cells,
