@@ -18,7 +18,7 @@ from mobclip.model.encoders import standardise
 from mobclip.model.gather import share
 from mobclip.place import MOBILITY, Place
 from mobclip.spectral import line_vectors
-from mobclip.training.batches import steps_per_epoch
+from mobclip.training.batches import Tokens, steps_per_epoch
 from mobclip.training.device import choose_device
 from mobclip.training.distributed import first_alone
 from mobclip.training.loop import EpochMetrics, fit
@@ -39,27 +39,12 @@ def train(
     `loop.fit`.
     """
     task = PaperTask(place, config)
-    # A small place still gets several steps per epoch, and negatives enough.
-    batch_size = min(config.batch_size, max(256, len(place.cells) // 16))
-    schedule = Schedule(
-        batch_size=batch_size,
-        epochs=config.epochs,
-        patience=config.patience,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        checkpoint_every=config.checkpoint_every
-        * steps_per_epoch(len(task.train_rows), batch_size),
-        seed=config.seed,
-    )
     settings = {"place": place.provenance.get("key"), **config.to_dict()}
-    fit(task, schedule, folder, settings, on_epoch)
+    fit(task, task.schedule, folder, settings, on_epoch)
 
 
 class PaperTask:
-    """Symmetric InfoNCE of every modality with mobility, over the cells of a place.
-
-    Tokens are put on the device once.
-    """
+    """Symmetric InfoNCE of every modality with mobility, over the cells of a place."""
 
     def __init__(self, place: Place, config: TrainConfig) -> None:
         if place.graph is None:
@@ -89,18 +74,25 @@ class PaperTask:
             torch.from_numpy(table), Propagation.of(graph, self.device), config.layers
         )
         self.model = MobCLIP(anchor, standardisers, config.temperatures).to(self.device)
-        self.tokens: dict[str, Tensor] = {}
-        self.present: dict[str, Tensor] = {}
-        for name, tokens in place.tables.items():
-            values, present = tokens.aligned(place.cells)
-            self.tokens[name] = torch.from_numpy(values).to(self.device)
-            self.present[name] = torch.from_numpy(present).to(self.device)
+        self.tokens = Tokens(place.tables, place.cells, self.device)
 
         shuffled = np.random.default_rng([config.seed, 0]).permutation(len(place.cells))
         held_out = max(1, round(config.validation_share * len(shuffled)))
         self.validation_rows = np.sort(shuffled[:held_out])
         self.train_rows = shuffled[held_out:]
         self.candidates = np.sort(shuffled[: min(held_out, RECALL_CANDIDATES)])
+        # A small place still gets several steps per epoch, and negatives enough.
+        batch_size = min(config.batch_size, max(256, len(place.cells) // 16))
+        per_epoch = steps_per_epoch(len(self.train_rows), batch_size)
+        self.schedule = Schedule(
+            batch_size=batch_size,
+            epochs=config.epochs,
+            patience=config.patience,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            checkpoint_every=config.checkpoint_every * per_epoch,
+            seed=config.seed,
+        )
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         """Modality -> its loss, over the number of modalities: equal weights."""
@@ -118,12 +110,7 @@ class PaperTask:
         self, rows: np.ndarray, own: np.ndarray
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Row numbers on the device; tokens and presence of `own`, some of them."""
-        picked = torch.from_numpy(own).to(self.device)
-        return (
-            torch.from_numpy(rows).to(self.device),
-            {name: values[picked] for name, values in self.tokens.items()},
-            {name: mask[picked] for name, mask in self.present.items()},
-        )
+        return (torch.from_numpy(rows).to(self.device), *self.tokens.of(own))
 
 
 def embed(place: Place, folder: Path | str, *, name: str) -> Embeddings:
