@@ -28,9 +28,39 @@ def test_training_lowers_the_loss_and_the_embedding_knows_the_kind(toy_place, tm
     assert last["candidates"] == round(0.1 * len(toy_place.cells))
     assert set(last["recall"]) == {"poi", "demographics"}
     assert all(0 <= share <= 1 for share in last["recall"].values())
+    assert set(last["terms"]) == {"poi", "demographics"}
+    assert sum(last["terms"].values()) == pytest.approx(last["loss"])
     made = training.embed(toy_place, tmp_path, name="run")
     assert made.vectors.shape == (len(toy_place.cells), 16)
     assert probe(made, toy_place.targets["kind"], seeds=[0]).scores["blocks"].mean > 0.5
+
+
+def test_the_loop_is_plain_adamw_over_random_batches(toy_place, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    from mobclip.training.paper import PaperTask
+
+    training.train(toy_place, replace(CONFIG, epochs=2), tmp_path)
+    task = PaperTask(toy_place, CONFIG)
+    flat = [p for p in task.model.parameters() if p.ndim == 1]
+    deep = [p for p in task.model.parameters() if p.ndim == 2]
+    assert flat
+    assert deep
+    optimizer = torch.optim.AdamW(
+        [{"params": deep, "weight_decay": 1e-3}, {"params": flat, "weight_decay": 0}], lr=0.01
+    )
+    for epoch in (1, 2):
+        order = np.random.default_rng([0, epoch]).permutation(task.train_rows)
+        for rows in np.array_split(order, 4):
+            loss = sum(task.loss(np.sort(rows), np.random.default_rng()).values())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    _, _, validation = zip(*curve(tmp_path), strict=True)
+    assert validation[1] < validation[0]  # the second epoch is what was kept
+    for name, value in load_file(tmp_path / "model.safetensors").items():
+        torch.testing.assert_close(value, task.model.state_dict()[name], rtol=1e-5, atol=1e-6)
 
 
 def test_an_interrupted_run_resumes_to_the_same_curve(toy_place, tmp_path):

@@ -6,6 +6,7 @@ and DistributedDataParallel averages its gradients, so that weights stay equal e
 only not faster.
 """
 
+import atexit
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,17 +21,12 @@ from mobclip.training.task import Task
 
 
 def join() -> None:
-    """Join the processes that `torchrun` started together with this one."""
+    """Join the processes that `torchrun` started together with this one, if it did."""
     if distributed.is_torchelastic_launched() and not distributed.is_initialized():
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         )
-
-
-def leave() -> None:
-    """Part from the other processes, if there are any."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+        atexit.register(distributed.destroy_process_group)
 
 
 def first() -> bool:
@@ -47,6 +43,7 @@ def wait() -> None:
 @contextmanager
 def first_alone() -> Iterator[None]:
     """Rank 0 does the block while the others wait; then they do it, and find it done."""
+    join()
     if not first():
         wait()
     yield

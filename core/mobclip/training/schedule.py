@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from mobclip.errors import ConfigError
 
@@ -17,7 +16,7 @@ class Schedule:
     learning_rate: float
     weight_decay: float = 0.0  # AdamW; not on parameters of one dimension or none
     warmup: float = 0.0  # share of all steps in which the rate rises linearly to `learning_rate`
-    decay: Literal["none", "cosine"] = "none"  # after the warm-up; cosine: to zero at the last step
+    decay: str = "none"  # or cosine, after the warm-up; cosine: to zero at the last step
     checkpoint_every: int = 50  # steps
     seed: int = 0
 
