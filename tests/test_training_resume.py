@@ -57,7 +57,7 @@ class Noisy:
             self.model.seen += len(rows)
             self.steps += 1
             if self.steps == self.at:
-                error = error * self.do()
+                error = error * self.do(self.model)
         return {"error": error, "size": 0.01 * self.model[0].weight.square().sum()}
 
     def report(self):
@@ -84,7 +84,7 @@ def same(folder, whole):
         assert torch.equal(tensor, reference[name]), name
 
 
-def kill():
+def kill(model):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -92,7 +92,7 @@ class Stop(Exception):
     pass
 
 
-def stop():
+def stop(model):
     raise Stop
 
 
@@ -146,17 +146,29 @@ def test_stopped_at_any_step_it_goes_on_to_the_same_curve(whole, tmp_path, at):
 
 def test_a_loss_that_is_no_number_spoils_nothing(whole, tmp_path):
     with pytest.raises(ConfigError, match=r"nan in step 11 \(epoch 3\).*learning_rate"):
-        train(tmp_path, at=11, do=lambda: float("nan"))
+        train(tmp_path, at=11, do=lambda model: float("nan"))
     assert len(lines(tmp_path, "steps")) == 10
     task = train(tmp_path)
     assert task.steps == PER_EPOCH * EPOCHS - 9
     same(tmp_path, whole)
 
 
+def test_weights_that_are_no_numbers_never_replace_a_checkpoint(whole, tmp_path):
+    def infinite_slope(model):
+        return 1 + (0 * model[0].weight.sum()).sqrt()
+
+    with pytest.raises(ConfigError, match="weights are no numbers any more in epoch 3"):
+        train(tmp_path, at=9, do=infinite_slope)
+    assert len(lines(tmp_path, "steps")) == 9  # that loss was a number still
+    task = train(tmp_path)
+    assert task.steps == PER_EPOCH * EPOCHS - 6
+    same(tmp_path, whole)
+
+
 def test_a_validation_loss_that_is_no_number_is_refused(tmp_path):
     task = Noisy()
     task.y[45] = np.inf
-    with pytest.raises(ConfigError, match="validation loss became inf after epoch 1"):
+    with pytest.raises(ConfigError, match="validation loss is inf after epoch 1"):
         fit(task, SCHEDULE, tmp_path, {})
 
 
@@ -186,7 +198,7 @@ def test_the_rate_is_what_the_weights_feel(tmp_path):
     before = {name: value.detach().clone() for name, value in task.model.named_parameters()}
     rising = Schedule(batch_size=40, epochs=4, patience=4, learning_rate=0.004, warmup=0.9)
     with pytest.raises(Stop):
-        fit(task, rising, tmp_path, {}, lambda metrics: stop())
+        fit(task, rising, tmp_path, {}, stop)
     after = load_file(tmp_path / "checkpoints" / "best.safetensors")
     for name, value in before.items():
         np.testing.assert_allclose((after[name] - value).abs(), 0.001, rtol=1e-3)

@@ -116,7 +116,9 @@ def fit(
             terms = _step(loss_of, optimizer, rows, _rng(schedule.seed, epoch, step))
             loss = sum(terms.values())
             if not math.isfinite(loss):
-                raise _not_finite(f"loss became {loss} in step {total} (epoch {epoch})", schedule)
+                raise _no_number(
+                    f"the loss became {loss} in step {total} (epoch {epoch})", schedule
+                )
             run.append(
                 run.steps,
                 asdict(
@@ -138,13 +140,13 @@ def fit(
                 seconds=time.perf_counter() - start,
             )
             # The last step of an epoch is checkpointed below, with what the epoch has found.
-            if total % schedule.checkpoint_every == 0 and step < per_epoch and run.writes:
-                save_checkpoint(run.last, model, optimizer, progress)
+            if total % schedule.checkpoint_every == 0 and step < per_epoch:
+                _checkpoint(run, model, optimizer, progress, schedule)
 
         model.eval()
         validation = _validate(task, schedule)
         if not math.isfinite(validation):
-            raise _not_finite(f"validation loss became {validation} after epoch {epoch}", schedule)
+            raise _no_number(f"the validation loss is {validation} after epoch {epoch}", schedule)
         is_best = validation < progress.best_validation
         if is_best and run.writes:
             save_weights(run.best, model)
@@ -166,8 +168,8 @@ def fit(
             best_epoch=epoch if is_best else progress.best_epoch,
             best_validation=min(validation, progress.best_validation),
         )
-        if epoch * per_epoch % schedule.checkpoint_every == 0 and run.writes:
-            save_checkpoint(run.last, model, optimizer, progress)
+        if epoch * per_epoch % schedule.checkpoint_every == 0:
+            _checkpoint(run, model, optimizer, progress, schedule)
         if run.writes:
             on_epoch(metrics)
     run.finish()
@@ -224,8 +226,23 @@ def _validate(task: Task, schedule: Schedule) -> float:
     return distributed.mean({"validation": float(np.mean(losses))}, device)["validation"]
 
 
-def _not_finite(what: str, schedule: Schedule) -> ConfigError:
+def _checkpoint(
+    run: RunFolder,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    schedule: Schedule,
+) -> None:
+    """Save, but never weights that a gradient of a finite loss has spoilt over good ones."""
+    if not all(bool(value.isfinite().all()) for value in model.parameters()):
+        where = f"epoch {progress.epoch + (progress.step > 0)}"
+        raise _no_number(f"some weights are no numbers any more in {where}", schedule)
+    if run.writes:
+        save_checkpoint(run.last, model, optimizer, progress)
+
+
+def _no_number(what: str, schedule: Schedule) -> ConfigError:
     return ConfigError(
-        f"the {what}: lower learning_rate ({schedule.learning_rate}) or raise the temperatures. "
+        f"{what}: lower learning_rate ({schedule.learning_rate}) or raise the temperatures. "
         "Checkpoints from before it are kept."
     )
