@@ -47,6 +47,18 @@ def test_lightgcn_is_the_sum_of_powers_and_so_is_its_gradient(graph, smooth, lay
     torch.testing.assert_close(model.table.grad, reference.grad, rtol=1e-4, atol=1e-5)
 
 
+def test_propagation_stays_float32_under_autocast(smooth):
+    model = LightGCN(torch.randn(40, 6), smooth)
+    rows = torch.arange(7)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = model(rows)
+        assert torch.equal(low, model(rows))
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, model.all_rows()[:7])
+    low.sum().backward()
+    assert model.table.grad.dtype == torch.float32
+
+
 def make(smooth, dims=8):
     n = 40
     generator = torch.Generator().manual_seed(0)

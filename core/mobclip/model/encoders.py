@@ -17,7 +17,7 @@ class Standardise(nn.Module):
         self.register_buffer("scale", scale.clone())
 
     def forward(self, tokens: Float[Tensor, "batch dims"]) -> Float[Tensor, "batch dims"]:
-        return (tokens - self.mean) / self.scale
+        return (tokens - self.mean).div_(self.scale)  # one copy of a batch, not two
 
 
 class Linear(nn.Linear):

@@ -6,6 +6,8 @@ D^-1/2 (A + Aᵀ) D^-1/2 in CSR instead of COO, and only the rows of the batch a
 last layer, which changes no number (the operator is linear) and saves half of the products.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -31,20 +33,42 @@ class LightGCN(nn.Module):
         self.propagation = propagation
 
     def forward(self, rows: Int64[Tensor, " batch"]) -> Float[Tensor, "batch dims"]:
-        """Rows of E_0 + P E_0 + … + P^k E_0; each row at most once.
-
-        By Horner's rule the sum is E_0 + P(E_0 + P(…)); the outermost product is cut to the
-        batch: E_0[rows] + P[rows] H, with H the inner sum over all cells.
-        """
-        inner: Tensor = self.table
-        for _ in range(self.layers - 1):
-            inner = self.table + self.propagation @ inner
-        return self.table[rows] + self.propagation.rows(rows, inner)
+        """Rows of E_0 + P E_0 + … + P^k E_0; each row at most once."""
+        # Sparse products stay float32 under autocast: they are bound by memory, not arithmetic.
+        with torch.autocast(self.table.device.type, enabled=False):
+            out: Tensor = _Rows.apply(self.table, self.propagation, rows, self.layers)  # type: ignore[no-untyped-call]
+        return out
 
     @torch.no_grad()
     def all_rows(self) -> Float[Tensor, "cells dims"]:
         """The output for every cell."""
-        out = self.table.detach()
-        for _ in range(self.layers):
-            out = self.table + self.propagation @ out
-        return out.detach()
+        return _inner(self.table.detach(), self.propagation, self.layers)
+
+
+def _inner(table: Tensor, propagation: Propagation, times: int) -> Tensor:
+    """E + P(E + P(…)), by Horner's rule."""
+    inner = table
+    for _ in range(times):
+        inner = (propagation @ inner).add_(table)
+    return inner
+
+
+class _Rows(torch.autograd.Function):
+    """E[rows] + P[rows] H, with H the inner sum over all cells.
+
+    Linear in E, so nothing of the size of the table is kept for the backward pass.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, table: Tensor, propagation: Propagation, rows: Tensor, layers: int
+    ) -> Tensor:
+        ctx.propagation, ctx.rows, ctx.layers = propagation, rows, layers
+        ctx.cut = propagation.cut(rows)
+        return ctx.cut.gather(_inner(table, propagation, layers - 1)).add_(table[rows])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        outer = ctx.cut.spread(gradient)
+        total = _inner(outer, ctx.propagation, ctx.layers - 1)
+        return total.index_add_(0, ctx.rows, gradient), None, None, None

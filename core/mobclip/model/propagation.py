@@ -1,8 +1,8 @@
-"""One step of smoothing over the mobility graph, as a linear operator that torch differentiates.
+"""One step of smoothing over the mobility graph, as a linear operator.
 
-P = D^-1/2 (A + Aᵀ) D^-1/2 is symmetric: it is its own transpose, forwards and backwards. There are
-two back ends: numba on the CPU, which reads the graph where it lies (memory-mapped, if it is large)
-and needs no memory of its own, and torch's CSR, which lies on the device.
+P = D^-1/2 (A + Aᵀ) D^-1/2 is symmetric: it is its own transpose, which is what gradients need.
+There are two back ends: numba on the CPU, which reads the graph where it lies (memory-mapped, if it
+is large) and needs no memory of its own, and torch's CSR, which lies on the device.
 """
 
 import warnings
@@ -21,7 +21,7 @@ from mobclip.model import kernels
 
 @runtime_checkable
 class Rows(Protocol):
-    """Some rows of P, ready for a product and for its transpose."""
+    """Some rows of P, each at most once, ready for a product and for its transpose."""
 
     def gather(self, x: Float32[Tensor, "cells dims"]) -> Float32[Tensor, "rows dims"]:
         """P[rows] x."""
@@ -31,10 +31,9 @@ class Rows(Protocol):
 
 
 class Propagation(ABC):
-    """P: ``propagation @ x`` for all cells, ``propagation.rows(rows, x)`` for some of them.
+    """P: ``propagation @ x`` for all cells, ``propagation.cut(rows)`` for some of them.
 
-    Both are differentiable in x (cells, dims). The rows of a batch are computed alone, forwards
-    and backwards, which changes no number.
+    Products are new tensors without a gradient; `LightGCN` differentiates what it makes of them.
     """
 
     @staticmethod
@@ -44,49 +43,13 @@ class Propagation(ABC):
             return CompiledPropagation(graph)
         return TensorPropagation(graph, device)
 
-    def __matmul__(self, x: Float32[Tensor, "cells dims"]) -> Float32[Tensor, "cells dims"]:
-        # Sparse products stay float32 under autocast: they are bound by memory, not arithmetic.
-        with torch.autocast(x.device.type, enabled=False):
-            out: Tensor = _All.apply(x, self)  # type: ignore[no-untyped-call]
-        return out
-
-    def rows(
-        self, rows: Int64[Tensor, " rows"], x: Float32[Tensor, "cells dims"]
-    ) -> Float32[Tensor, "rows dims"]:
-        """(P x)[rows]."""
-        with torch.autocast(x.device.type, enabled=False):
-            out: Tensor = _Some.apply(x, self.cut(rows))  # type: ignore[no-untyped-call]
-        return out
-
     @abstractmethod
-    def product(self, x: Float32[Tensor, "cells dims"]) -> Float32[Tensor, "cells dims"]:
-        """P x, without a gradient."""
+    def __matmul__(self, x: Float32[Tensor, "cells dims"]) -> Float32[Tensor, "cells dims"]:
+        """P x."""
 
     @abstractmethod
     def cut(self, rows: Int64[Tensor, " rows"]) -> Rows:
         """Some rows of P."""
-
-
-class _All(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, operator: Propagation) -> Tensor:
-        ctx.operator = operator
-        return operator.product(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.operator.product(gradient), None
-
-
-class _Some(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Rows) -> Tensor:
-        ctx.rows = rows
-        return rows.gather(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.rows.spread(gradient), None
 
 
 # ---- the CPU -------------------------------------------------------------------------------------
@@ -104,8 +67,7 @@ class CompiledPropagation(Propagation):
     def __init__(self, graph: Undirected) -> None:
         self.graph = graph
 
-    def product(self, x: Tensor) -> Tensor:
-        """P x."""
+    def __matmul__(self, x: Tensor) -> Tensor:
         return self.cut(torch.arange(len(self.graph))).gather(x)
 
     def cut(self, rows: Tensor) -> "_CompiledRows":
@@ -180,9 +142,8 @@ class TensorPropagation(Propagation):
         self.cells = len(graph)
         self.matrix = _csr(self.indptr, self.indices, self.values, (self.cells, self.cells))
 
-    def product(self, x: Tensor) -> Tensor:
-        """P x."""
-        return self.matrix @ x.contiguous()
+    def __matmul__(self, x: Tensor) -> Tensor:
+        return self.matrix @ x.detach().contiguous()
 
     def cut(self, rows: Tensor) -> "_TensorRows":
         """Copy the rows out of the matrix, on the device."""
