@@ -15,7 +15,6 @@ import time
 import torch
 from reference import dense_loss
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
 
 from mobclip.model.losses import info_nce
 

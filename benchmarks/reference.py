@@ -101,10 +101,12 @@ class Published(nn.Module):
         return total
 
 
-def optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+def optimizer(
+    model: nn.Module, learning_rate: float, weight_decay: float, *, fused: bool | None = None
+) -> torch.optim.Optimizer:
     """AdamW; biases are not decayed, the node table is."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.ndim > 1]},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
+    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=fused)
