@@ -273,3 +273,13 @@ def test_undirected_of_a_large_graph_is_made_on_disk_in_parts(
     made = (tmp_path / "graph" / "undirected" / "indices.npy").stat().st_mtime_ns
     graph.undirected()  # found, not made again
     assert (tmp_path / "graph" / "undirected" / "indices.npy").stat().st_mtime_ns == made
+
+
+def test_parts_of_undirected_are_its_rows(monkeypatch) -> None:
+    graph, dense = build([(0, 1, 3), (1, 0, 1), (1, 2, 4), (4, 1, 2)])
+    monkeypatch.setattr(graph_module, "PARTITION", 3)
+    parts = list(graph.undirected().parts())
+    assert len(parts) > 2
+    assert [part.start for part, _ in parts[1:]] == [part.stop for part, _ in parts[:-1]]
+    np.testing.assert_array_equal(np.vstack([rows.toarray() for _, rows in parts]), dense + dense.T)
+    np.testing.assert_array_equal(graph.undirected().strength, (dense + dense.T).sum(axis=1))

@@ -13,6 +13,7 @@ from mobclip.model.propagation import (
     Propagation,
     TensorPropagation,
 )
+from mobclip.spectral import line_vectors
 
 CELLS = grid.polygon_to_cells(shapely.box(5, 50, 7, 51), 6)[:150]
 BACK_ENDS = [CompiledPropagation, lambda graph: TensorPropagation(graph, "cpu")]
@@ -112,3 +113,10 @@ def test_the_graph_may_lie_on_disk(tmp_path, monkeypatch):
     expected = Propagation.of(flows().undirected()) @ x
     assert torch.equal(Propagation.of(loaded) @ x, expected)
     torch.testing.assert_close(TensorPropagation(loaded, "cpu") @ x, expected)
+
+
+def test_line_vectors_do_not_depend_on_the_parts_that_are_in_memory(monkeypatch):
+    monkeypatch.setattr("mobclip.graph.PARTITION", 200)
+    in_parts = line_vectors(flows(), 8, seed=0)
+    monkeypatch.undo()
+    np.testing.assert_allclose(in_parts, line_vectors(flows(), 8, seed=0), atol=1e-5)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64, UInt8, UInt16, UInt64
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16, UInt64
 from scipy import sparse
 
 from mobclip import grid
@@ -260,11 +261,11 @@ class Undirected:
     indptr: Int64[np.ndarray, " rows"]  # cells + 1
     indices: Int32[np.ndarray, "edges"]  # sorted within a row; each edge is there twice
     weights: UInt8[np.ndarray, "edges"] | UInt16[np.ndarray, "edges"] | Float32[np.ndarray, "edges"]
-    scale: Float32[np.ndarray, "cells"]  # 1 / √(row sum); 0 for cells without flow
+    strength: Float64[np.ndarray, "cells"]  # row sums, the diagonal of D
 
     @classmethod
     def of(cls, indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> "Undirected":
-        """With the scale that follows from the rest."""
+        """With the strength that follows from the rest."""
         strength = np.zeros(len(indptr) - 1)
         for start, stop in _ranges(indptr):
             filled = start + np.flatnonzero(np.diff(indptr[start : stop + 1]))
@@ -276,7 +277,7 @@ class Undirected:
             indptr=indptr.astype(np.int64),
             indices=indices.astype(np.int32, copy=False),
             weights=weights,
-            scale=_inverse(np.sqrt(strength)).astype(np.float32),
+            strength=strength,
         )
 
     @classmethod
@@ -289,7 +290,27 @@ class Undirected:
         return cls.of(np.array(indptr), indices, weights)
 
     def __len__(self) -> int:
-        return len(self.scale)
+        return len(self.strength)
+
+    @cached_property
+    def scale(self) -> Float32[np.ndarray, "cells"]:
+        """D^-1/2; 0 for cells without flow."""
+        return _inverse(np.sqrt(self.strength)).astype(np.float32)
+
+    def parts(self) -> Iterator[tuple[slice, sparse.csr_array]]:
+        """Rows of S in float64, as many at a time as make `PARTITION` edges."""
+        for start, stop in _ranges(self.indptr):
+            edges = slice(self.indptr[start], self.indptr[stop])
+            starts = self.indptr[start : stop + 1] - self.indptr[start]
+            rows = sparse.csr_array(
+                (
+                    self.weights[edges].astype(np.float64),
+                    np.asarray(self.indices[edges]),
+                    starts.astype(np.int32),
+                ),
+                shape=(stop - start, len(self)),
+            )
+            yield slice(start, stop), rows
 
     @property
     def edges(self) -> int:

@@ -1,17 +1,35 @@
 """Vectors of cells from the mobility graph alone, by factorisation: fast, seeded, no training."""
 
+from typing import Any, Protocol, runtime_checkable
+
 import numpy as np
 from jaxtyping import Float32
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from mobclip.graph import MobilityGraph
+from mobclip.graph import MobilityGraph, Undirected
 
 POWER_STEPS = 2  # each brings singular values apart as σ²; six products in all
 
 
+@runtime_checkable
+class Matrix(Protocol):
+    """What a truncated SVD needs of a matrix: its products with dense blocks of columns."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, columns."""
+
+    def __matmul__(self, block: Any, /) -> Any:
+        """Product with (columns, k)."""
+
+    @property
+    def T(self) -> Any:  # noqa: N802
+        """Transpose, which has products too."""
+
+
 def truncated_svd(
-    matrix: sparse.csr_array, dims: int, *, rng: np.random.Generator
+    matrix: Matrix, dims: int, *, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Leading `dims` singular triplets (U, s, Vᵀ) by block power iteration.
 
@@ -43,24 +61,42 @@ def line_vectors(
     Rows are scaled to mean norm 1. Cells without flow get small random rows.
     """
     rng = np.random.default_rng(seed)
-    matrix = graph.symmetrised().astype(np.float64).tocoo()
-    n = len(graph.cells)
-    strength = np.asarray(matrix.sum(axis=1)).ravel()
+    both = graph.undirected()
+    n = len(both)
     vectors = rng.normal(scale=1 / np.sqrt(dims), size=(n, dims)) * 0.1
-    if matrix.nnz == 0:
+    if both.edges == 0:
         return vectors.astype(np.float32)
-    information = np.log(
-        matrix.data * strength.sum() / (strength[matrix.row] * strength[matrix.col])
-    )
-    positive = sparse.csr_array(
-        (np.maximum(information, 0), (matrix.row, matrix.col)), shape=(n, n)
-    )
+    positive = _Information(both)
     u, s, _ = truncated_svd(positive, dims, rng=rng)
     found = u * np.sqrt(s)
     norm = np.linalg.norm(found, axis=1)
     connected = norm > 0
     vectors[connected, : found.shape[1]] = found[connected] / norm[connected].mean()
     return vectors.astype(np.float32)
+
+
+class _Information:
+    """Positive part of log(w_ij · vol / (d_i d_j)), of which only a part is in memory at a time.
+
+    Symmetric. Its entries are made anew for every product, which costs a tenth of it.
+    """
+
+    def __init__(self, graph: Undirected) -> None:
+        self.graph = graph
+        self.shape = (len(graph), len(graph))
+
+    @property
+    def T(self) -> "_Information":  # noqa: N802
+        return self
+
+    def __matmul__(self, block: np.ndarray) -> np.ndarray:
+        strength = self.graph.strength
+        out = np.empty((len(strength), block.shape[1]))
+        for part, rows in self.graph.parts():
+            expected = np.repeat(strength[part], np.diff(rows.indptr)) * strength[rows.indices]
+            np.maximum(np.log(rows.data * strength.sum() / expected), 0, out=rows.data)
+            out[part] = rows @ block
+        return out
 
 
 def flow_vectors(
