@@ -46,7 +46,8 @@ app = typer.Typer(
         "serves maps, similarity search and prediction.\n\n"
         "Start with `mobclip demo`: it makes a small invented country, does every stage and opens "
         "the app. The stages one by one: `fetch`, `tokenize`, `train`, `embed`, `project`, "
-        "`search`, `probe`, `evaluate`, `app`. A stage whose inputs have not changed is skipped."
+        "`search`, `probe`, `evaluate`, `app`. A stage whose inputs have not changed is skipped. "
+        "Studies of a place: `ablate`, `scale`, `transfer`; of arrays of others: `regions`."
     ),
 )
 
@@ -408,6 +409,8 @@ def scale(
         if law:
             interval = "" if law["low"] is None else f" [{law['low']:.3f}, {law['high']:.3f}]"
             laws.add_row(axis, one["unit"], f"{law['b']:.3f}{interval}", law["verdict"])
+        else:
+            laws.add_row(axis, one["unit"], "-", one["why"])
     console.print(f"\n[bold]{made.title}[/]: {recipe} at growing sizes")
     console.print(table)
     console.print(laws)

@@ -37,7 +37,7 @@ from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
 from mobclip.place import MOBILITY, Place, Target, save_place
-from mobclip.probes import FOLDS, SEEDS, probe_all
+from mobclip.probes import FOLDS, SEEDS, least_units, probe_all
 from mobclip.projection import Projection, pca_projection, umap_projection
 from mobclip.records import RasterRecords, Records, ZoneRecords
 from mobclip.storage import atomic_path, digest, read_footer, read_json, read_parquet, write_json
@@ -263,7 +263,10 @@ def _context(spec: PlaceSpec, area: shapely.Geometry, paths: Mapping[str, Path])
 
 
 # Rows of the evaluation's ladder that nobody wants a map of.
-LADDER_ONLY = ("random", "neighbours", "poi-counts", "line", "lightgcn", "poi-clusters")
+LADDER_ONLY = (
+    *("random", "neighbours", "poi-counts", "line", "lightgcn", "poi-clusters"),
+    *("wrap", "harmonics", "fourier", "sphere2vec", "space2vec-grid", "space2vec-theory"),
+)
 
 
 def explored_runs(place: Place) -> list[str]:
@@ -275,6 +278,14 @@ def possible_runs(place: Place) -> list[str]:
     """Every run that this place has the evidence for: the training-free ones, then the model."""
     trainable = place.graph is not None and bool(place.tables)
     return [*available(place), *([PAPER] if trainable else [])]
+
+
+def check_recipe(place: Place, recipe: str) -> None:
+    """`ConfigError` unless this place has the evidence for a recipe."""
+    if recipe not in possible_runs(place):
+        raise ConfigError(
+            f"{place.name} has no run {recipe!r}; it can have {', '.join(possible_runs(place))}."
+        )
 
 
 def train(workspace: Workspace, place: Place, config: TrainConfig, *, run: str = PAPER) -> Path:
@@ -347,10 +358,7 @@ def embed(
     features : of this place and seed, where several runs share them
     """
     recipe = recipe or run
-    if recipe not in possible_runs(place):
-        raise ConfigError(
-            f"{place.name} has no run {run!r}; it can have {', '.join(possible_runs(place))}."
-        )
+    check_recipe(place, recipe)
     folder = place.folder / "runs" / run
     path = folder / "embeddings.parquet"
     config = replace(config or TrainConfig(), seed=seed)
@@ -427,7 +435,7 @@ def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -
     if path.is_file() and _key_of(path) == key:
         table: dict[str, Any] = read_json(path)
         return table
-    targets, too_small = probeable(place)
+    targets, too_small = probeable(place.name, place.targets)
     rows = []
     for done, name in enumerate(names):
         workspace.on_step(f"probing {name}", done, len(names))
@@ -449,16 +457,18 @@ def probe(workspace: Workspace, place: Place, *, seeds: Sequence[int] = SEEDS) -
     return table
 
 
-def probeable(place: Place) -> tuple[dict[str, Target], dict[str, str]]:
-    """Targets that can be probed, and of the others why not."""
+def probeable(
+    place: str, targets: Mapping[str, Target]
+) -> tuple[dict[str, Target], dict[str, str]]:
+    """Those of a place's targets that can be probed, and of the others why not."""
     left_out = {
-        name: f"{len(target.values)} labelled units; {FOLDS} folds need {4 * FOLDS}"
-        for name, target in place.targets.items()
-        if len(target.values) < 4 * FOLDS
+        name: f"{len(target.values)} labelled units; {FOLDS} folds need {least_units()}"
+        for name, target in targets.items()
+        if len(target.values) < least_units()
     }
-    kept = {name: target for name, target in place.targets.items() if name not in left_out}
+    kept = {name: target for name, target in targets.items() if name not in left_out}
     if not kept:
-        raise ConfigError(f"{place.name} has no target that can be probed: {left_out}.")
+        raise ConfigError(f"{place} has no target that can be probed: {left_out}.")
     return kept, left_out
 
 

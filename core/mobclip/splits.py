@@ -5,7 +5,7 @@ training; one of `blocks` has them only at the rim of its block; one of `regions
 The difference between them is what the map gives away about its own gaps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -254,10 +254,7 @@ class BlockKFold:
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Any, Any]]:
         """Rows to learn from and rows to be tested on, fold by fold."""
-        cells = _cells_of(groups, X)
-        rng = np.random.default_rng(self.seed)
-        of_unit = block_folds(cells, folds=self.folds, rng=rng)
-        yield from _rows(_with_buffer(cells, of_unit, self.buffer_km))
+        yield from _spatial_rows(self, block_folds, _cells_of(groups, X))
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of folds."""
@@ -274,18 +271,21 @@ class RegionKFold:
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Any, Any]]:
         """Rows to learn from and rows to be tested on, fold by fold."""
-        cells = _cells_of(groups, X)
-        rng = np.random.default_rng(self.seed)
-        of_unit = region_folds(cells, folds=self.folds, rng=rng)
-        yield from _rows(_with_buffer(cells, of_unit, self.buffer_km))
+        yield from _spatial_rows(self, region_folds, _cells_of(groups, X))
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of folds."""
         return self.folds
 
 
-def _with_buffer(cells: np.ndarray, of_unit: np.ndarray, km: float) -> Folds:
-    return Folds(of_unit=of_unit) if km == 0 else buffered(cells, of_unit, km=km)
+def _spatial_rows(
+    splitter: BlockKFold | RegionKFold,
+    deal: Callable[..., Int64[np.ndarray, " n"]],
+    cells: UInt64[np.ndarray, " n"],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    of_unit = deal(cells, folds=splitter.folds, rng=np.random.default_rng(splitter.seed))
+    km = splitter.buffer_km
+    return _rows(Folds(of_unit=of_unit) if km == 0 else buffered(cells, of_unit, km=km))
 
 
 def _rows(folds: Folds) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -23,8 +23,10 @@ from mobclip.probes.scores import (
     HeldOut,
     ProbeResult,
     Score,
+    folds_of,
     held_out,
     ladder,
+    least_units,
     probe,
     probe_all,
 )
@@ -40,8 +42,10 @@ __all__ = [
     "LiveRidge",
     "ProbeResult",
     "Score",
+    "folds_of",
     "held_out",
     "ladder",
+    "least_units",
     "probe",
     "probe_all",
 ]

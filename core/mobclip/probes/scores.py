@@ -222,7 +222,7 @@ def held_out(
         batches = [numbers, *([one] for one in group if one.kind != "number")]
         for seed in seeds:
             for protocol in protocols:
-                of_unit = _folds(protocol, cells, folds, np.random.default_rng([seed, 7]))
+                of_unit = folds_of(cells, protocol=protocol, seed=seed, folds=folds)
                 split = Folds(of_unit=of_unit)
                 if buffer_km and protocol != "random":
                     split = buffered(cells, of_unit, km=buffer_km)
@@ -275,9 +275,10 @@ def _check(embeddings: Embeddings, target: Target, folds: int) -> None:
             f"{embeddings.name!r} about {len(embeddings.cells)}: they are of different places."
         )
     n = len(target.values)
-    if n < 4 * folds:
+    if n < least_units(folds):
         raise ConfigError(
-            f"target {target.name!r} has {n} labelled units: {folds} folds need {4 * folds}."
+            f"target {target.name!r} has {n} labelled units: "
+            f"{folds} folds need {least_units(folds)}."
         )
     if np.ptp(target.actual, axis=0).max() == 0:
         raise ConfigError(
@@ -285,9 +286,19 @@ def _check(embeddings: Embeddings, target: Target, folds: int) -> None:
         )
 
 
-def _folds(
-    protocol: Protocol, cells: UInt64[np.ndarray, " n"], folds: int, rng: np.random.Generator
+def least_units(folds: int = FOLDS) -> int:
+    """Units that a target must have to be probed."""
+    return 4 * folds
+
+
+def folds_of(
+    cells: UInt64[np.ndarray, " n"], *, protocol: Protocol, seed: int, folds: int = FOLDS
 ) -> Int64[np.ndarray, " n"]:
+    """The folds of a seed, the same for whoever is scored: fold number of each unit.
+
+    cells : where each unit lies (`Target.cell_of_unit`)
+    """
+    rng = np.random.default_rng([seed, 7])
     if protocol == "blocks":
         return block_folds(cells, folds=folds, rng=rng)
     if protocol == "regions":

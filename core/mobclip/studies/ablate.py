@@ -15,12 +15,11 @@ from mobclip.evaluation.bootstrap import BlockBootstrap, Interval
 from mobclip.manifest import PlaceSpec
 from mobclip.pipeline import PAPER, Workspace
 from mobclip.place import MOBILITY, Place, Target
-from mobclip.probes import FOLDS, SEEDS
+from mobclip.probes import FOLDS, SEEDS, Score, least_units
 from mobclip.splits import Protocol
 from mobclip.storage import digest, write_json
 from mobclip.studies.variants import (
     PROTOCOLS,
-    check_recipe,
     fit,
     held_out_of,
     name_of,
@@ -108,7 +107,7 @@ def ablate(
     """
     spec = given if isinstance(given, PlaceSpec) else None
     place = given if isinstance(given, Place) else pipeline.tokenize(workspace, given)
-    check_recipe(place, recipe)
+    pipeline.check_recipe(place, recipe)
     config = config or TrainConfig()
     own_dims = config.dims if recipe == PAPER else DIMS
     path = place.folder / "evaluation" / "ablation.json"
@@ -323,8 +322,8 @@ def _shared_targets(
             continue
         same = [targets[name] for targets in everywhere]
         ids = sorted(set.intersection(*(set(one.unit_ids.tolist()) for one in same)))
-        if len(ids) < 4 * FOLDS:
-            left_out[name] = f"{len(ids)} units; {FOLDS} folds need {4 * FOLDS}"
+        if len(ids) < least_units():
+            left_out[name] = f"{len(ids)} units; {FOLDS} folds need {least_units()}"
             continue
         for resolution, one in zip(places, same, strict=True):
             row = {unit: number for number, unit in enumerate(one.unit_ids.tolist())}
@@ -399,7 +398,8 @@ def _row(study: str, what: str, scored: _Scored, against: _Scored) -> dict[str, 
         protocol: per_seed[protocol] - against.r2[protocol].mean(1) for protocol in PROTOCOLS
     }
     for protocol, values in per_seed.items():
-        row[protocol], row[f"{protocol}_spread"] = _summary(values)
+        score = Score(per_seed=tuple(values))
+        row[protocol], row[f"{protocol}_spread"] = score.mean, score.spread
     row["n_targets"] = scored.r2["blocks"].shape[1]
     row["per_seed"] = {protocol: values.tolist() for protocol, values in per_seed.items()}
     row["difference"] = {
@@ -410,11 +410,6 @@ def _row(study: str, what: str, scored: _Scored, against: _Scored) -> dict[str, 
         "high": None if scored.interval is None else scored.interval.high,
     }
     return row
-
-
-def _summary(per_seed: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation (n - 1) over seeds; 0 for one seed."""
-    return float(per_seed.mean()), float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
 
 
 def _mean_r2(r2: R2) -> dict[str, float]:
@@ -433,6 +428,7 @@ def _gains(place: Place, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, An
             gain["first"], gain["first_spread"] = alone["blocks"], alone["blocks_spread"]
         if removed is not None:
             lost = -np.array(removed["difference"]["per_seed"]["blocks"])
-            gain["last"], gain["last_spread"] = _summary(lost)
+            score = Score(per_seed=tuple(lost))
+            gain["last"], gain["last_spread"] = score.mean, score.spread
         gains.append(gain)
     return gains

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,10 +23,10 @@ from mobclip.evaluation.retrieval import hierarchical_ap, text_recall, twin_reca
 from mobclip.manifest import PlaceSpec
 from mobclip.pipeline import PAPER, Workspace
 from mobclip.place import Place, Target
-from mobclip.probes import FOLDS, PROBES, SEEDS, boosting, held_out, ladder
+from mobclip.probes import FOLDS, PROBES, SEEDS, Score, boosting, folds_of, held_out, ladder
 from mobclip.probes.conformal import intervals
 from mobclip.probes.metrics import PRIMARY
-from mobclip.splits import Folds, Protocol, block_folds
+from mobclip.splits import Folds, Protocol
 from mobclip.storage import digest, read_json, write_json
 from mobclip.studies.flows import flow_study
 
@@ -71,13 +71,19 @@ def evaluate(
     buffer_km : units nearer than this to a held-out block or region are not learned from either
     quick : leave out what takes long: held-out flows, boosted trees, the paper's protocol
     """
-    targets, left_out = pipeline.probeable(place)
+    pipeline.probeable(place.name, place.targets)  # says so where there is none
     runs = _runs(workspace, place, config)
     covered = np.ones(len(place.cells), bool)
     for path in external:
         run, here = _external(path, place)
+        if run.name in runs:
+            raise ConfigError(
+                f"{path} would be the run {run.name!r}, which is there already: rename the file."
+            )
         runs[run.name] = run
         covered &= here
+    # Every row is scored where all of them are.
+    targets, left_out = pipeline.probeable(place.name, _restricted(place, covered))
     evaluation = _Evaluation(
         workspace=workspace,
         place=place,
@@ -85,7 +91,7 @@ def evaluate(
         seeds=tuple(seeds),
         config=config or TrainConfig(),
         covered=covered,
-        targets=_restricted(targets, place.cells, covered),
+        targets=targets,
         buffer_km=buffer_km,
     )
     results: dict[str, Any] = {
@@ -190,20 +196,12 @@ def _external(path: Path, place: Place) -> tuple[Run, Bool[np.ndarray, "cells"]]
     return run, read.covered
 
 
-def _restricted(
-    targets: Mapping[str, Target], cells: UInt64[np.ndarray, "cells"], covered: np.ndarray
-) -> dict[str, Target]:
-    """Targets over the covered cells alone; those with too few units left are left out."""
+def _restricted(place: Place, covered: Bool[np.ndarray, "cells"]) -> Mapping[str, Target]:
+    """Targets over the covered cells alone."""
     if covered.all():
-        return dict(targets)
-    cut = {name: one.restrict(cells, cells[covered]) for name, one in targets.items()}
-    kept = {name: one for name, one in cut.items() if len(one.unit_ids) >= 4 * FOLDS}
-    if not kept:
-        raise ConfigError(
-            f"the external embeddings cover {covered.mean():.0%} of the cells: no target has "
-            f"{4 * FOLDS} units there. Evaluate a file that covers more of the place."
-        )
-    return kept
+        return place.targets
+    kept = place.cells[covered]
+    return {name: one.restrict(place.cells, kept) for name, one in place.targets.items()}
 
 
 def _described(target: Target) -> dict[str, Any]:
@@ -241,6 +239,7 @@ class _Evaluation:
     covered: Bool[np.ndarray, "cells"]
     targets: dict[str, Target]
     buffer_km: float
+    _keys: dict[str, str] = field(default_factory=dict, init=False)
 
     def part(
         self, name: str, runs: Sequence[str], make: Callable[[Sequence[str]], Any], *more: Any
@@ -254,8 +253,8 @@ class _Evaluation:
                 "place": self.place.provenance.get("key"),
                 "config": self.config.to_dict(),
                 "seeds": self.seeds,
-                "runs": [[run, self.embeddings(run, 0).provenance.get("key")] for run in runs],
-                "covered": int(self.covered.sum()),
+                "runs": [[run, self.key(run)] for run in runs],
+                "covered": np.packbits(self.covered).tobytes().hex(),
                 "more": more,
             }
         )
@@ -265,6 +264,13 @@ class _Evaluation:
         rows = make(runs)
         write_json(path, {"key": key, "rows": rows})
         return rows
+
+    def key(self, run: str) -> str:
+        """What the vectors of a run (of the first seed) are known by; read once."""
+        if run not in self._keys:
+            provenance = self.runs[run].embeddings(self.seeds[0]).provenance
+            self._keys[run] = provenance.get("key") or digest(dict(provenance))
+        return self._keys[run]
 
     def embeddings(self, run: str, seed: int) -> Embeddings:
         """Vectors of a run over the covered cells."""
@@ -324,8 +330,8 @@ class _Evaluation:
                         )
                         row["per_seed"].append(float(value))
             for (target, protocol, metric), row in found.items():
-                row["mean"] = float(np.mean(row["per_seed"]))
-                row["spread"] = _spread(row["per_seed"])
+                score = Score(per_seed=tuple(row["per_seed"]))
+                row["mean"], row["spread"] = score.mean, score.spread
                 sure = (
                     bootstraps[protocol].r2(run.name, target)  # type: ignore[index]
                     if metric == "r2"
@@ -340,7 +346,7 @@ class _Evaluation:
                 "probe": run.probe,
                 "external": run.external,
                 # So that the app sees when a run has been made anew since.
-                "key": self.embeddings(run.name, self.seeds[0]).provenance.get("key"),
+                "key": self.key(run.name),
             }
         lines = ladder(scores)
         names = list(self.numbers)
@@ -387,19 +393,17 @@ class _Evaluation:
         rows = []
         for run in runs:
             embeddings = self.embeddings(run, 0)
-            for one in held_out(
-                embeddings, self.numbers, seeds=[0], protocols=["blocks"], probe="ridge"
-            ):
-                features = one.target.units_of(embeddings.vectors.astype(np.float64))
-                found = intervals(features, one.actual[:, 0], Folds(of_unit=one.folds))
+            for name, target in self.numbers.items():
+                features = target.units_of(embeddings.vectors.astype(np.float64))
+                found = intervals(features, target.actual[:, 0], _blocks(target, embeddings.cells))
                 rows.append(
                     {
                         "run": run,
-                        "target": one.target.name,
+                        "target": name,
                         "level": found.level,
                         "coverage": found.coverage,
                         "width": float(2 * np.median(found.half_width)),
-                        "n": len(one.actual),
+                        "n": len(features),
                     }
                 )
         return rows
@@ -410,30 +414,28 @@ class _Evaluation:
         for run in runs:
             embeddings = self.embeddings(run, 0)
             for probe in PROBES:
-                for name, target in self.targets.items():
-                    if probe == "logistic" and target.kind == "number":
-                        continue
-                    if probe == "boosting" and (quick or len(target.unit_ids) > BOOSTED_UNITS):
-                        continue
-                    for one in held_out(
-                        embeddings,
-                        {name: target},
-                        seeds=[0],
-                        protocols=["blocks", "random"],
-                        probe=probe,
-                    ):
-                        metric = PRIMARY[target.kind]
-                        rows.append(
-                            {
-                                "run": run,
-                                "probe": probe,
-                                "target": name,
-                                "protocol": one.protocol,
-                                "metric": metric,
-                                "mean": float(one.metrics[metric]),
-                                "spread": 0.0,
-                            }
-                        )
+                asked = {
+                    name: target
+                    for name, target in self.targets.items()
+                    if not (probe == "logistic" and target.kind == "number")
+                    and not (probe == "boosting" and (quick or len(target.values) > BOOSTED_UNITS))
+                }
+                # All at once: targets of the same units share the search and the Gram matrices.
+                for one in held_out(
+                    embeddings, asked, seeds=[0], protocols=["blocks", "random"], probe=probe
+                ):
+                    metric = PRIMARY[one.target.kind]
+                    rows.append(
+                        {
+                            "run": run,
+                            "probe": probe,
+                            "target": one.target.name,
+                            "protocol": one.protocol,
+                            "metric": metric,
+                            "mean": float(one.metrics[metric]),
+                            "spread": 0.0,
+                        }
+                    )
         return rows
 
     def retrieval(
@@ -443,10 +445,8 @@ class _Evaluation:
         found: dict[str, Any] = {"text": [], "twins": [], "hierarchy": []}
         for run in runs:
             embeddings = self.runs[run].embeddings(0)
-            folder = self.place.folder / "runs" / run
-            if not (folder / "text.safetensors").is_file():
-                folder = self.place.folder / "runs" / "seed0" / run
-            if (folder / "text.safetensors").is_file():
+            if not self.runs[run].external:  # a run's embeddings are named after its folder
+                folder = self.place.folder / "runs" / embeddings.name
                 found["text"] += [{**row, "run": run} for row in text_recall(self.place, folder)]
             if twins is not None:
                 found["twins"].append({**twin_recall(embeddings, twins), "run": run})
@@ -456,14 +456,9 @@ class _Evaluation:
 
     def leakage(self) -> list[dict[str, Any]]:
         """Input columns that nearly hold the answer, and what is left without them."""
-
-        def blocks(target: Target) -> Folds:
-            cells = target.cell_of_unit(self.place.cells)
-            of_unit = block_folds(cells, folds=FOLDS, rng=np.random.default_rng([0, 7]))
-            return Folds(of_unit=of_unit)
-
-        whole, _ = pipeline.probeable(self.place)
-        return [asdict(leak) for leak in audit(Features(self.place), whole, blocks)]
+        whole, _ = pipeline.probeable(self.place.name, self.place.targets)
+        leaks = audit(Features(self.place), whole, lambda target: _blocks(target, self.place.cells))
+        return [asdict(leak) for leak in leaks]
 
     def flows(self, runs: Sequence[str]) -> list[dict[str, Any]]:
         """Held-out flows between cells, from the embeddings of a place without them."""
@@ -486,6 +481,11 @@ class _Evaluation:
         return rows
 
 
+def _blocks(target: Target, cells: UInt64[np.ndarray, "cells"]) -> Folds:
+    """The spatial blocks of seed 0, on which sections of one seed stand."""
+    return Folds(of_unit=folds_of(target.cell_of_unit(cells), protocol="blocks", seed=0))
+
+
 def _plain_mean(target: Target) -> sparse.csr_array:
     """Weights of the paper: the plain mean of the cells of which half or more is in the unit."""
     weights = target.weights
@@ -501,10 +501,6 @@ def _paper_level(target: Target) -> Literal["grid", "county", "city"]:
     if target.level in ("cell", "point"):
         return "grid"
     return "city" if len(target.unit_ids) < 300 else "county"
-
-
-def _spread(per_seed: Sequence[float]) -> float:
-    return float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else 0.0
 
 
 def _warnings(

@@ -19,7 +19,7 @@ from mobclip.manifest import PlaceSpec
 from mobclip.modalities import MODALITIES
 from mobclip.pipeline import PAPER, Workspace
 from mobclip.place import MOBILITY, Place, Target
-from mobclip.probes import FOLDS, SEEDS
+from mobclip.probes import FOLDS, SEEDS, Score
 from mobclip.records import PointRecords
 from mobclip.splits import Protocol, block_of
 from mobclip.storage import digest, write_json
@@ -28,7 +28,6 @@ from mobclip.studies.variants import (
     PARAMETERS,
     PROTOCOLS,
     SECONDS,
-    check_recipe,
     fit,
     held_out_of,
     name_of,
@@ -159,7 +158,7 @@ def scale(
         if axis not in AXES:
             raise ConfigError(f"no axis {axis!r}: choose among {', '.join(AXES)}.")
     place = pipeline.tokenize(workspace, spec)
-    check_recipe(place, recipe)
+    pipeline.check_recipe(place, recipe)
     study = _Study(
         workspace=workspace,
         spec=spec,
@@ -299,11 +298,9 @@ def _point(
         for protocol in PROTOCOLS
     }
     for protocol, values in per_target.items():
-        per_seed = values.mean(1)
-        point[protocol] = float(per_seed.mean())
-        point["spread" if protocol == "blocks" else f"{protocol}_spread"] = (
-            float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
-        )
+        over_seeds = Score(per_seed=tuple(values.mean(1)))
+        point[protocol] = over_seeds.mean
+        point["spread" if protocol == "blocks" else f"{protocol}_spread"] = over_seeds.spread
     counted = flat[0].parameters is not None
     point |= {
         "per_seed": {protocol: values.mean(1).tolist() for protocol, values in per_target.items()},

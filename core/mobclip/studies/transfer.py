@@ -10,8 +10,8 @@ from mobclip.baselines.shared import shared
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.place import Place, Target
-from mobclip.probes import FOLDS, metrics, ridge
-from mobclip.splits import Folds, block_folds
+from mobclip.probes import folds_of, least_units, metrics, ridge
+from mobclip.splits import Folds
 from mobclip.storage import read_json, write_json
 
 
@@ -75,13 +75,13 @@ def between(
         weights, intercept = ridge.fit(
             learned.units_of(source.vectors.astype(np.float64)),
             learned.actual,
-            Folds(of_unit=_blocks(learned, source)),
+            _blocks(learned, source),
         )
         features, actual = tested.units_of(test.vectors.astype(np.float64)), tested.actual[:, 0]
         predicted = (features @ weights + intercept)[:, 0]
         scores = metrics.regression(actual, predicted)
         shifted = metrics.regression(actual, predicted - predicted.mean() + actual.mean())
-        within = ridge.held_out(features, tested.actual, Folds(of_unit=_blocks(tested, test)))
+        within = ridge.held_out(features, tested.actual, _blocks(tested, test))
         rows.append(
             {
                 "run": source.name,
@@ -98,12 +98,12 @@ def between(
 
 
 def _alike(one: Target, other: Target) -> bool:
-    enough = min(len(one.unit_ids), len(other.unit_ids)) >= 4 * FOLDS
+    enough = min(len(one.unit_ids), len(other.unit_ids)) >= least_units()
     number = one.kind == other.kind == "number"
     told = [(each.title, each.unit, each.transform) for each in (one, other)]
     return enough and number and told[0] == told[1]
 
 
-def _blocks(target: Target, embeddings: Embeddings) -> np.ndarray:
+def _blocks(target: Target, embeddings: Embeddings) -> Folds:
     cells = target.cell_of_unit(embeddings.cells)
-    return block_folds(cells, folds=FOLDS, rng=np.random.default_rng([0, 7]))
+    return Folds(of_unit=folds_of(cells, protocol="blocks", seed=0))

@@ -83,7 +83,7 @@ def fit(
     dims : instead of the recipe's own
     features : of this place, seed and dims, where several fits share them
     """
-    check_recipe(place, recipe)
+    pipeline.check_recipe(place, recipe)
     if recipe == PAPER:
         config = config or TrainConfig()
         config = replace(config, dims=dims or config.dims)
@@ -132,18 +132,9 @@ def only(place: Place, modalities: Sequence[str] | None) -> Place:
     return place.varied(f"only {', '.join(modalities)}", modalities=modalities)
 
 
-def check_recipe(place: Place, recipe: str) -> None:
-    """`ConfigError` unless this place has the evidence for a recipe."""
-    if recipe not in pipeline.possible_runs(place):
-        raise ConfigError(
-            f"{place.name} has no run {recipe!r}; it can have "
-            f"{', '.join(pipeline.possible_runs(place))}."
-        )
-
-
 def number_targets(place: Place) -> dict[str, Target]:
     """Number targets of a place that can be probed; `ConfigError` if there are none."""
-    targets, _ = pipeline.probeable(place)
+    targets, _ = pipeline.probeable(place.name, place.targets)
     numbers = {name: target for name, target in targets.items() if target.kind == "number"}
     if not numbers:
         raise ConfigError(
