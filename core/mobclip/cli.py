@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from mobclip.pipeline import Workspace
     from mobclip.place import Place
 
-console = Console()
+# Of several processes that torchrun started, the first one speaks.
+console = Console(quiet=os.environ.get("RANK", "0") != "0")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -152,13 +153,23 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights and batches (0).")] = None,
     device: Device = None,
 ) -> None:
-    """Train MobCLIP as published. Ctrl-C is safe: the same command goes on where it stopped."""
+    """Train MobCLIP as published. Ctrl-C is safe: the same command goes on where it stopped.
+
+    On several GPUs, or processors: `torchrun --nproc-per-node 2 -m mobclip train ...`
+    """
     from mobclip import pipeline
 
     settings = _train_config(config, epochs=epochs, seed=seed, device=device)
-    with _tokenized(place, resolution, cells) as (workspace, _, made):
-        pipeline.embed(workspace, made, pipeline.PAPER, config=settings, seed=settings.seed)
-        pipeline.project(workspace, made, pipeline.PAPER)
+    with _progress() as on_step:
+        workspace = _workspace(on_step)
+        with _first_alone():
+            made = pipeline.tokenize(
+                workspace, workspace.spec(place, resolution=resolution, cells=cells)
+            )
+        pipeline.train(workspace, made, settings)
+        with _first_alone():
+            pipeline.embed(workspace, made, pipeline.PAPER, config=settings, seed=settings.seed)
+            pipeline.project(workspace, made, pipeline.PAPER)
     console.print(f"Embeddings are in {made.folder / 'runs' / pipeline.PAPER}", soft_wrap=True)
 
 
@@ -552,6 +563,19 @@ def _workspace(on_step: Callable[[str, int, int], None]) -> "Workspace":
     return Workspace.open(
         manifest=chosen.manifest, data=chosen.data, mirror=chosen.mirror, on_step=on_step
     )
+
+
+@contextmanager
+def _first_alone() -> Iterator[None]:
+    """Under torchrun: the first process does it while the others wait, and find it done."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield
+        return
+    from mobclip.training import distributed
+
+    distributed.join()
+    with distributed.first_alone():
+        yield
 
 
 @contextmanager

@@ -303,6 +303,8 @@ def train(workspace: Workspace, place: Place, config: TrainConfig, *, run: str =
 
     workspace.on_step(f"training {run}", 0, config.epochs)
     training.train(place, config, folder, on_epoch)
+    if not training.first():  # of several processes that train together, one writes
+        return folder
     if "poi" in place.tables:
         training.text_map(place.tables["poi"], folder).save(folder / "text.safetensors")
     with atomic_path(folder / "README.md") as temporary:
