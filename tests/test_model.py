@@ -89,6 +89,26 @@ def test_encoder_parameters_have_the_stated_spread():
     assert layer.bias.abs().max().item() <= 1 / 400**0.5
 
 
+def test_standardise_reads_rows_in_parts_and_leaves_constants_alone(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    values = (5 + 3 * rng.normal(size=(100, 4))).astype(np.float32)
+    values[:, 2] = 7
+    np.save(tmp_path / "values.npy", values)
+    monkeypatch.setattr("mobclip.model.encoders.ROWS_AT_ONCE", 30)
+    for tokens in (
+        values,
+        torch.from_numpy(values),
+        np.load(tmp_path / "values.npy", mmap_mode="r"),
+    ):
+        one = standardise(tokens)
+        np.testing.assert_allclose(one.mean, values.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(one.scale[[0, 1, 3]], values.std(0)[[0, 1, 3]], rtol=1e-6)
+        assert one.scale[2] == 1
+        out = one(torch.from_numpy(values))
+        np.testing.assert_allclose(out.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(out.std(0, correction=0)[[0, 1, 3]], 1, atol=1e-5)
+
+
 def test_a_cell_without_a_modality_changes_nothing_in_its_loss(smooth):
     model, tokens = make(smooth)
     batch = torch.arange(20)

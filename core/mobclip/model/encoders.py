@@ -1,8 +1,13 @@
 """Encoders (towers): the token of one modality -> the shared space."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+ROWS_AT_ONCE = 65_536  # of tokens, when their statistics are taken
 
 
 class Standardise(nn.Module):
@@ -47,8 +52,21 @@ ENCODERS: dict[str, type[nn.Module]] = {
 """Encoder of each modality; a modality that is not named gets `Linear`."""
 
 
-def standardise(tokens: Float[Tensor, "cells dims"]) -> Standardise:
-    """A `Standardise` fitted on the tokens of the cells that have them."""
-    mean = tokens.mean(0)
-    scale = tokens.std(0, correction=0)
-    return Standardise(mean, torch.where(scale > 1e-6, scale, torch.ones_like(scale)))
+def standardise(
+    tokens: Float[Tensor, "cells dims"] | Float[np.ndarray, "cells dims"],
+) -> Standardise:
+    """A `Standardise` fitted on the tokens of the cells that have them.
+
+    An array may be memory-mapped: some rows are read at a time.
+    """
+
+    def mean_of(function: Callable[[Tensor], Tensor]) -> Tensor:
+        total = torch.zeros(tokens.shape[1], dtype=torch.float64)
+        for start in range(0, len(tokens), ROWS_AT_ONCE):
+            part = tokens[start : start + ROWS_AT_ONCE]
+            total += function(torch.asarray(part, copy=True).double().cpu()).sum(0)
+        return total / len(tokens)
+
+    mean = mean_of(lambda part: part)
+    scale = mean_of(lambda part: (part - mean).square_()).sqrt().float()
+    return Standardise(mean.float(), torch.where(scale > 1e-6, scale, torch.ones_like(scale)))

@@ -66,10 +66,7 @@ class PaperTask:
         with first_alone():  # a large graph is made symmetric on disk, once
             graph = place.graph.undirected()
         table = line_vectors(place.graph, config.dims, seed=config.seed)
-        standardisers = {
-            name: standardise(torch.from_numpy(tokens.values))
-            for name, tokens in place.tables.items()
-        }
+        standardisers = {name: standardise(tokens.values) for name, tokens in place.tables.items()}
         anchor = LightGCN(
             torch.from_numpy(table), Propagation.of(graph, self.device), config.layers
         )
