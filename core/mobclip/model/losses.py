@@ -80,9 +80,9 @@ class _TiledLogPartition(torch.autograd.Function):
         buffer = _buffer(scaled, other)
         for part, a in _tiles(scaled):
             for other_part, o in _tiles(other):
-                exp = _exponentials(a, o, buffer)
-                rows[part] += exp.sum(1)
-                columns[other_part] += exp.sum(0)
+                of_rows, of_columns = _sums(_logits(a, o, buffer))
+                rows[part] += of_rows
+                columns[other_part] += of_columns
         if count > 1:
             distributed.all_reduce(columns)
         ctx.save_for_backward(scaled, other, rows, columns)
@@ -104,13 +104,12 @@ class _TiledLogPartition(torch.autograd.Function):
         for part, a in _tiles(scaled):
             lying = a.T.contiguous()
             for other_part, o in _tiles(other):
-                pull = _exponentials(a, o, buffer)
-                pull *= torch.add(
+                pull = _pull(
+                    _logits(a, o, buffer),
                     row_weight[part, None],
                     column_weight[None, other_part],
-                    out=_shaped(weights, a, o),
-                )
-                pull = pull.to(scaled.dtype)
+                    _shaped(weights, a, o),
+                ).to(scaled.dtype)
                 grad_anchor[part] += pull @ o
                 grad_other[:, other_part] += lying @ pull
         scale = gradient * (0.5 * ctx.count / len(other) ** 2)
@@ -139,6 +138,20 @@ def _shaped(buffer: Tensor, a: Tensor, o: Tensor) -> Tensor:
     return buffer[: len(a) * len(o)].view(len(a), len(o))
 
 
-def _exponentials(a: Tensor, o: Tensor, buffer: Tensor) -> Tensor:
-    """2^(a oᵀ) of one tile in float32, in `buffer` if that is float32."""
-    return torch.mm(a, o.T, out=_shaped(buffer, a, o)).float().exp2_()
+def _logits(a: Tensor, o: Tensor, buffer: Tensor) -> Tensor:
+    """a oᵀ of one tile, in `buffer`."""
+    return torch.mm(a, o.T, out=_shaped(buffer, a, o))
+
+
+# What is done to each logit, in float32 and in place where that is what they are.
+
+
+def _sums(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_j 2^l_ij and Σ_i 2^l_ij of a tile."""
+    exp = logits.float().exp2_()
+    return exp.sum(1), exp.sum(0)
+
+
+def _pull(logits: Tensor, row_weight: Tensor, column_weight: Tensor, buffer: Tensor) -> Tensor:
+    """2^l_ij (row_weight_i + column_weight_j) of a tile; the sum is put into `buffer`."""
+    return logits.float().exp2_().mul_(torch.add(row_weight, column_weight, out=buffer))
