@@ -9,6 +9,7 @@ invented: it is there to have the sparsity and the locality of flows, nothing el
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -168,10 +169,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cells", type=int, default=50_000)
     options.add_argument("--edges", type=int, default=10_000_000, help="of A + Aᵀ, about")
-    options.add_argument("--out", type=Path, required=True)
+    options.add_argument("--out", type=Path, help="default: nothing is kept")
     chosen = options.parse_args()
     start = time.perf_counter()
-    graph = write_flows(chosen.out, cells=chosen.cells, edges=chosen.edges)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.out or Path(temporary) / "graph"
+        graph = write_flows(folder, cells=chosen.cells, edges=chosen.edges)
     degree = np.diff(graph.indptr)
     print(
         f"{len(graph.cells):,} cells, {len(graph.indices):,} directed edges in "

@@ -13,6 +13,7 @@ once, is left out. Prints seconds and the most memory that was resident, mapped 
 import argparse
 import json
 import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -91,7 +92,7 @@ def random_vectors(graph: MobilityGraph, dims: int, *, seed: int) -> np.ndarray:
 def main() -> None:
     """Make what is missing, train, print."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("folder", type=Path)
+    options.add_argument("folder", type=Path, nargs="?", help="default: a temporary one")
     options.add_argument("--cells", type=int, default=50_000)
     options.add_argument("--edges", type=int, default=10_000_000, help="of A + Aᵀ, about")
     options.add_argument("--batch", type=int, default=20_480)
@@ -99,6 +100,14 @@ def main() -> None:
     options.add_argument("--keep", action="store_true", help="leave the run's checkpoints")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        if chosen.folder is None:
+            chosen.folder = Path(temporary)
+        run(chosen)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Everything, in the chosen folder."""
     start = time.perf_counter()
     if not (chosen.folder / MOBILITY).is_dir():
         write_flows(chosen.folder / MOBILITY, cells=chosen.cells, edges=chosen.edges)
@@ -120,13 +129,13 @@ def main() -> None:
     config = TrainConfig(epochs=1, batch_size=chosen.batch)
     memory.own = memory.mapped = memory.all = 0.0
     wall, cpu = time.perf_counter(), time.process_time()
-    run = chosen.folder / "run"
-    shutil.rmtree(run, ignore_errors=True)
-    paper.train(place, config, run)
+    trained = chosen.folder / "run"
+    shutil.rmtree(trained, ignore_errors=True)
+    paper.train(place, config, trained)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    steps = [json.loads(line) for line in (trained / "steps.jsonl").read_text().splitlines()]
     each = [step["seconds"] for step in steps]
-    (epoch,) = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
+    (epoch,) = (json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines())
     print(
         f"one epoch of {len(steps)} steps with {chosen.batch:,} cells at most, "
         f"{chosen.threads} thread(s): {epoch['seconds']:.0f} s with validation, {wall:.0f} s with "
@@ -136,7 +145,7 @@ def main() -> None:
         f"{memory.all:.1f} GB ({memory.own:.1f} own, {memory.mapped:.1f} mapped)"
     )
     if not chosen.keep:
-        shutil.rmtree(run)
+        shutil.rmtree(trained)
 
 
 if __name__ == "__main__":
