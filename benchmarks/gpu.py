@@ -4,8 +4,8 @@ The paper has 195,574 cells, 1.2 billion entries (3 % of all pairs) and batches 
 torch's sparse CSR, which training uses (8 bytes per entry), and the same matrix written out in
 bf16, block by block of rows (2 bytes per pair of cells: 76.5 GB, for a card of 139 GiB). Weights
 stay counts there and D^-1/2 is applied outside; bf16 rounds what is multiplied and what comes out,
-sums are float32. Then whole steps, with and without `torch.compile` of what the loss does to each logit, and
-epochs. Copying and multiplying at full speed are measured first: shares are of those.
+sums are float32. Then whole steps, with and without `torch.compile` of what the loss does to each
+logit, and epochs. Copying and multiplying at full speed are measured first: shares are of those.
 
     python benchmarks/gpu.py --graph /tmp/flows --cells 195574 --edges 1200000000 --epochs 100
     python benchmarks/gpu.py --device cpu --cells 3000 --edges 150000 --batch 512 --epochs 1
