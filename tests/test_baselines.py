@@ -41,6 +41,12 @@ def test_every_row_fits_and_repeats_itself(toy_place):
     assert available(toy_place) == [
         "random",
         "coordinates",
+        "wrap",
+        "harmonics",
+        "fourier",
+        "sphere2vec",
+        "space2vec-grid",
+        "space2vec-theory",
         "neighbours",
         "poi-counts",
         "poi",
@@ -144,6 +150,28 @@ def test_flow_magnitude_is_what_flows(toy_place):
     dense = toy_place.graph.matrix.toarray()
     np.testing.assert_allclose(magnitude[:, 0], np.log1p(dense.sum(1)), rtol=1e-5)
     np.testing.assert_allclose(magnitude[:, 1], np.log1p(dense.sum(0)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["wrap", "harmonics", "fourier", "sphere2vec", "space2vec-grid"])
+def test_an_encoding_knows_the_position_and_nothing_else(name, toy_place, features):
+    east = grid.centers(toy_place.cells)[:, 0]
+    made = vectors(name, features).astype(np.float64)
+    design = np.column_stack([made, np.ones(len(made))])
+    fitted = design @ np.linalg.lstsq(design, east, rcond=None)[0]
+    assert np.corrcoef(fitted, east)[0, 1] > 0.99
+    # Other evidence at the same cells changes nothing.
+    bare = toy_place.varied("demographics alone", modalities=["demographics"])
+    np.testing.assert_array_equal(vectors(name, Features(bare)), vectors(name, features))
+
+
+def test_a_wide_encoding_is_cut_to_its_main_directions(toy_place):
+    narrow, wide = (vectors("sphere2vec", Features(toy_place, dims=dims)) for dims in (5, 20))
+    assert narrow.shape[1] == 5
+    np.testing.assert_allclose(narrow, wide[:, :5], atol=1e-6)
+    # Uncorrelated, the widest first.
+    covariance = np.cov(wide.T)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-3)
+    assert (np.diff(np.diag(covariance)) < 1e-6).all()
 
 
 # ---- what chance, position, counts and the graph alone give ----------------------------------

@@ -8,6 +8,7 @@ model that does not beat them on spatial blocks has earned nothing.
 `baseline`       a row of the ladder, and what it gives
 `chance`         random
 `position`       coordinates, neighbours
+`encodings`      wrap, harmonics, fourier, sphere2vec, space2vec-grid, space2vec-theory
 `evidence`       one modality alone, poi-counts, pca
 `nodes`          line, lightgcn
 `clusters`       poi-clusters
@@ -19,6 +20,7 @@ model that does not beat them on spatial blocks has earned nothing.
 from mobclip.baselines.baseline import Baseline, Fitted
 from mobclip.baselines.chance import random
 from mobclip.baselines.clusters import poi_clusters
+from mobclip.baselines.encodings import encoding
 from mobclip.baselines.evidence import modality, pca, poi_counts
 from mobclip.baselines.features import DIMS, Features
 from mobclip.baselines.nodes import lightgcn, line
@@ -47,6 +49,30 @@ BASELINES: dict[str, Baseline] = {
     "coordinates": Baseline(
         fit=coordinates,
         about="longitude and latitude only: what position alone explains",
+    ),
+    "wrap": Baseline(
+        fit=encoding("wrap"),
+        about="position as sine and cosine of longitude and latitude",
+    ),
+    "harmonics": Baseline(
+        fit=encoding("harmonics"),
+        about="position as spherical harmonics of 40 degrees: smooth over 500 km and more",
+    ),
+    "fourier": Baseline(
+        fit=encoding("fourier"),
+        about="position as random waves on a map true in area, as GeoCLIP starts from",
+    ),
+    "sphere2vec": Baseline(
+        fit=encoding("sphere2vec"),
+        about="position as waves on the sphere at 32 scales, down to two cells",
+    ),
+    "space2vec-grid": Baseline(
+        fit=encoding("space2vec-grid"),
+        about="position as waves along each axis at 32 scales, down to two cells",
+    ),
+    "space2vec-theory": Baseline(
+        fit=encoding("space2vec-theory"),
+        about="position as waves along three directions at 32 scales, down to two cells",
     ),
     "neighbours": Baseline(
         fit=neighbours,
