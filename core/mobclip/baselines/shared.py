@@ -33,7 +33,7 @@ def shared(places: Mapping[str, Place], *, dims: int = DIMS) -> dict[str, Embedd
     found = shared_columns(places)
     parts = []
     for modality, names in found.items():
-        blocks = [_evidence(place, modality, names) for place in places.values()]
+        blocks = [evidence(place, modality, names) for place in places.values()]
         values, present = (np.concatenate(one) for one in zip(*blocks, strict=True))
         columns = scaled(values, present, names, np.full(len(names), ""))
         parts.append((columns, present))
@@ -107,8 +107,8 @@ def shared_columns(places: Mapping[str, Place]) -> dict[str, tuple[str, ...]]:
     return columns
 
 
-def _evidence(place: Place, modality: str, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """(cells, names) values and (cells,) bool which cells have them."""
+def evidence(place: Place, modality: str, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Shared columns of a place: (cells, names) values and (cells,) bool which cells have them."""
     if modality == MOBILITY:
         assert place.graph is not None
         present = place.graph.present

@@ -1,0 +1,56 @@
+"""Evidence: what each modality says of each cell, and what is said around the cell."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from scipy import sparse
+
+FAR, WIDE = 8, 64  # steps of the spatial kernel: about 3 and 9 cells wide
+WIDE_DIMS = 32  # of the first ones: far away only the outlines are left
+LEAST_FAR, LEAST_WIDE = 1e-4, 1e-3  # share of the kernel that must fall on cells with evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One modality at every cell of a place, and the means of it over three surroundings.
+
+    Means are over the cells that have the modality: a neighbour without it does not pull the mean
+    to anywhere. Where no cell within reach has it, the mean is 0, that of all cells.
+    """
+
+    own: Float32[np.ndarray, "cells dims"]  # 0 where the cell has none
+    present: Bool[np.ndarray, "cells"]
+    near: Float32[np.ndarray, "cells dims"]  # two rings, the cell itself included
+    near_known: Bool[np.ndarray, "cells"]  # whether any cell of the two rings has it
+    far: Float32[np.ndarray, "cells dims"]
+    wide: Float32[np.ndarray, "cells wide"]
+
+    @classmethod
+    def gather(
+        cls,
+        own: Float32[np.ndarray, "cells dims"],
+        present: Bool[np.ndarray, "cells"],
+        kernel: sparse.csr_array,
+    ) -> "Evidence":
+        """Take the means; `kernel` is one step of smoothing (`baselines.spatial_kernel`)."""
+        share = present.astype(np.float32)
+        total = own
+        means = {}
+        for step in range(1, WIDE + 1):
+            total, share = kernel @ total, kernel @ share
+            if step == 1:
+                near_known = share > 0
+                means["near"] = _mean(total, share, 0.0)
+            elif step == FAR:
+                means["far"] = _mean(total, share, LEAST_FAR)
+                total = np.ascontiguousarray(total[:, :WIDE_DIMS])
+        wide = (total / np.maximum(share, LEAST_WIDE)[:, None]).astype(np.float32)
+        return cls(own=own, present=present, near_known=near_known, wide=wide, **means)
+
+
+def _mean(total: np.ndarray, share: np.ndarray, least: float) -> Float32[np.ndarray, "cells dims"]:
+    known = share > least
+    return np.where(known[:, None], total / np.where(known, share, 1)[:, None], 0).astype(
+        np.float32
+    )

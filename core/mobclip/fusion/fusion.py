@@ -1,0 +1,431 @@
+"""Fusion: the evidence of a cell, whatever there is of it, as one vector. numpy alone.
+
+What each modality says is a *vote*: a vector of the shared space. The votes are summed; where some
+are hidden, a small network corrects the sum. The linear part is found without training: smoothed
+evidence of all modalities, side by side, cut to its principal axes. So the sum of all votes *is*
+the embedding, and the network has nothing to add where nothing is hidden (its output is then
+multiplied by 0); training teaches it what the rest says of what is missing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from mobclip.baselines import shared_columns, spatial_kernel
+from mobclip.baselines.features import principal_axes
+from mobclip.baselines.shared import evidence as shared_evidence
+from mobclip.config import FusionConfig
+from mobclip.errors import ArtefactError, ConfigError
+from mobclip.fusion.evidence import WIDE_DIMS, Evidence
+from mobclip.fusion.flows import FlowMap
+from mobclip.fusion.reader import Reader
+from mobclip.place import MOBILITY, Place
+from mobclip.storage import atomic_path
+from mobclip.textmap import TEXT_PREFIX
+
+FLOW_DIMS = 64  # singular vectors of each of the two flow matrices
+FARTHER = 0.75  # how much less a mean over the far surroundings counts than one over the near ones
+
+KNOWN, HIDDEN, GONE, ALONE, WORDS = range(5)
+"""States of a modality at a cell, as the network sees them.
+
+KNOWN: as it is, with its surroundings, also where a cell of the place has none: that is knowledge.
+HIDDEN: the cell's own token is not known, the surroundings are.
+GONE: nothing is known, neither here nor around.
+ALONE: the cell's own token without surroundings, as of a picture that was brought along.
+WORDS: of points of interest the text alone, as of a query.
+"""
+STATES = 5
+DOUBT = np.array([0, 0.5, 1, 1, 1], np.float32)  # by state
+VOTE_SCALE = np.float32(8)  # a dimension of an embedding has a standard deviation of about 1/8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Votes:
+    """What each modality says of each cell of a place, by state; GONE says nothing, 0."""
+
+    modalities: tuple[str, ...]
+    of_state: Mapping[int, Mapping[str, Float32[np.ndarray, "cells dims"]]]
+    present: Mapping[str, Bool[np.ndarray, "cells"]]
+
+    def chosen(
+        self, rows: np.ndarray, states: Int8[np.ndarray, "rows modalities"]
+    ) -> Float32[np.ndarray, "rows modalities dims"]:
+        """The vote of each modality at some cells, in the given states."""
+        first = self.of_state[KNOWN][self.modalities[0]]
+        votes = np.zeros((len(rows), len(self.modalities), first.shape[1]), np.float32)
+        for column, name in enumerate(self.modalities):
+            for state, tables in self.of_state.items():
+                here = states[:, column] == state
+                if name in tables and here.any():
+                    votes[here, column] = tables[name][rows[here]]
+        return votes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What the votes that are known say of those that are not: one hidden layer of ReLU."""
+
+    inner: Float32[np.ndarray, "inputs hidden"]
+    inner_bias: Float32[np.ndarray, " hidden"]
+    outer: Float32[np.ndarray, "hidden dims"]
+    outer_bias: Float32[np.ndarray, " dims"]
+
+    def __call__(
+        self,
+        votes: Float32[np.ndarray, "rows modalities dims"],
+        states: Int8[np.ndarray, "rows modalities"],
+    ) -> Float32[np.ndarray, "rows dims"]:
+        """The correction of the sum of votes; 0 where all is known."""
+        inner = np.maximum(network_inputs(votes, states) @ self.inner + self.inner_bias, 0)
+        return (inner @ self.outer + self.outer_bias) * doubt(states)[:, None]
+
+
+def doubt(states: Int8[np.ndarray, "rows modalities"]) -> Float32[np.ndarray, " rows"]:
+    """How much of the evidence is not known, from 0 to 1: by it the correction is multiplied.
+
+    Of a modality whose surroundings are known about half is: its mean over the neighbours.
+    """
+    return DOUBT[states].mean(axis=1)
+
+
+def network_inputs(
+    votes: Float32[np.ndarray, "rows modalities dims"], states: Int8[np.ndarray, "rows modalities"]
+) -> Float32[np.ndarray, "rows inputs"]:
+    """Votes side by side, made as large as flags, then the state of each modality as 0 and 1."""
+    flags = np.eye(STATES, dtype=np.float32)[states]
+    return np.hstack([VOTE_SCALE * votes.reshape(len(votes), -1), flags.reshape(len(votes), -1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """Evidence -> embedding, for any subset of modalities, of any cell and place with such tokens.
+
+    See the module for the idea. With t_m the tokens of modality m as `Reader` reads them, n_m and
+    f_m their means over the near and the far surroundings (`Evidence`), and a, b the settings
+    `near` and `fill`, its vote is P_m s_m + W_m w_m + p_m, where
+
+    - s_m = (1 - a) t_m + a n_m where the cell has m; b n_m where only neighbours have it, else
+      ¾ b f_m;
+    - w_m is the mean over the wide surroundings, p_m whether the cell has m;
+    - P, W, p are blocks of the principal axes of all of this side by side, scaled so that the
+      j-th dimension has the standard deviation σ_j (σ_j / σ_1)^`emphasis`.
+    """
+
+    modalities: tuple[str, ...]
+    readers: Mapping[str, Reader]
+    flow_map: FlowMap | None  # of the one place it was fitted on; None: of several, see `fit`
+    shared: Mapping[str, tuple[str, ...]] | None  # columns in common, where of several places
+    axes: Mapping[str, Float32[np.ndarray, "_ dims"]]  # `<m>.smooth`, `<m>.wide`, `<m>.present`
+    means: Mapping[str, Float32[np.ndarray, " _"]]  # of the same columns
+    settings: FusionConfig
+    network: Network | None = None  # None: not trained
+
+    @classmethod
+    def fit(cls, places: Sequence[Place], settings: FusionConfig) -> "Fusion":
+        """Find the linear part. No training, no labels.
+
+        Of one place all columns are used. Of several, those that mean the same in all (see
+        `baselines.shared_columns`), and their cells count alike.
+        """
+        shared = None
+        flow_map = None
+        if len(places) > 1:
+            shared = shared_columns({place.name: place for place in places})
+            modalities = tuple(shared)
+        else:
+            modalities = places[0].modalities
+            if places[0].graph is not None:
+                flow_map = FlowMap.fit(places[0].graph, FLOW_DIMS, seed=settings.seed)
+        readers = {}
+        for name in modalities:
+            tables = [_table(place, name, flow_map, shared) for place in places]
+            readers[name] = Reader.fit(
+                np.concatenate([one[0] for one in tables]),
+                np.concatenate([one[1] for one in tables]),
+                tables[0][2],
+                tables[0][3],
+            )
+        unfinished = cls(
+            modalities=modalities,
+            readers=readers,
+            flow_map=flow_map,
+            shared=shared,
+            axes={},
+            means={},
+            settings=settings,
+        )
+        gathered = [unfinished.evidence(place) for place in places]
+        blocks: dict[str, np.ndarray] = {}
+        for name in modalities:
+            each = [_blocks(one[name], settings) for one in gathered]
+            for kind in each[0]:
+                blocks[f"{name}.{kind}"] = np.concatenate([one[kind] for one in each])
+        means = {name: block.mean(0, dtype=np.float64) for name, block in blocks.items()}
+        weight = _weights(blocks, means, settings)
+        stacked = np.hstack(
+            [
+                ((block - means[name]) * weight[name.rsplit(".", 1)[1]]).astype(np.float32)
+                for name, block in blocks.items()
+            ]
+        )
+        axes = principal_axes(stacked, settings.dims)
+        spread = (stacked @ axes).std(0)
+        axes = axes * (spread / spread[0]) ** settings.emphasis
+        ends = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
+        return cls(
+            modalities=modalities,
+            readers=readers,
+            flow_map=flow_map,
+            shared=shared,
+            axes={
+                name: (part * weight[name.rsplit(".", 1)[1]]).astype(np.float32)
+                for name, part in zip(blocks, np.split(axes, ends), strict=True)
+            },
+            means={name: mean.astype(np.float32) for name, mean in means.items()},
+            settings=settings,
+        )
+
+    @property
+    def dims(self) -> int:
+        """Length of an embedding."""
+        return int(next(iter(self.axes.values())).shape[1])
+
+    def evidence(self, place: Place) -> dict[str, Evidence]:
+        """What each modality of the model says at and around the cells of a place.
+
+        A modality that the place does not have is present nowhere.
+        """
+        kernel = spatial_kernel(place.cells)
+        found = {}
+        for name, reader in self.readers.items():
+            if name in place.modalities:
+                values, present, columns, _ = _table(place, name, self.flow_map, self.shared)
+                own = reader(values, present, columns, what=f"{name} of {place.name}")
+            else:
+                own = np.zeros((len(place.cells), reader.dims), np.float32)
+                present = np.zeros(len(place.cells), bool)
+            found[name] = Evidence.gather(own, present, kernel)
+        return found
+
+    def votes(self, place: Place) -> Votes:
+        """What each modality says of each cell, by state."""
+        of_state: dict[int, dict[str, np.ndarray]] = {KNOWN: {}, HIDDEN: {}, ALONE: {}, WORDS: {}}
+        present = {}
+        for name, one in self.evidence(place).items():
+            blocks = _blocks(one, self.settings)
+            around = self._vote(name, "wide", blocks["wide"])
+            smooth = self._vote(name, "smooth", blocks["smooth"])
+            of_state[KNOWN][name] = smooth + around + self._vote(name, "present", blocks["present"])
+            guess = _around(one, self.settings)
+            of_state[HIDDEN][name] = self._vote(name, "smooth", guess) + around
+            of_state[ALONE][name] = self._alone(name, one.own)
+            words = self._text_of(name)
+            if words.any() and name in place.tables:
+                # As `alone`, with every other column at its mean.
+                values, here = place.tables[name].aligned(place.cells)
+                reader = self.readers[name]
+                order = [place.tables[name].columns.index(one) for one in reader.columns]
+                text = np.where(words, values[:, order] - reader.mean, 0) @ reader.axes
+                text = np.where(here[:, None], text, 0).astype(np.float32)
+                of_state[WORDS][name] = self._alone(name, text)
+            present[name] = one.present
+        return Votes(modalities=self.modalities, of_state=of_state, present=present)
+
+    def combine(
+        self,
+        votes: Float32[np.ndarray, "rows modalities dims"],
+        states: Int8[np.ndarray, "rows modalities"],
+    ) -> Float32[np.ndarray, "rows dims"]:
+        """Sum of the votes, corrected where the model is trained and something is not known."""
+        total = votes.sum(1)
+        return total if self.network is None else total + self.network(votes, states)
+
+    def embed(
+        self, place: Place, *, states: Mapping[str, int] | None = None
+    ) -> Float32[np.ndarray, "cells dims"]:
+        """Vectors of all cells of a place.
+
+        states : modality -> state in which it is taken at every cell; KNOWN where not named, GONE
+            where the place does not have the modality at all
+        """
+        votes = self.votes(place)
+        rows = np.arange(len(place.cells))
+        named = dict(states or {})
+        if unknown := sorted(set(named) - set(self.modalities)):
+            raise ConfigError(
+                f"the model has no modality {unknown[0]!r}; it has {', '.join(self.modalities)}."
+            )
+        taken = np.array(
+            [
+                named.get(name, KNOWN if name in place.modalities else GONE)
+                for name in self.modalities
+            ],
+            np.int8,
+        )
+        made = np.empty((len(rows), self.dims), np.float32)
+        for part in np.array_split(rows, max(1, len(rows) // 16_384)):
+            here = np.broadcast_to(taken, (len(part), len(taken))).copy()
+            made[part] = self.combine(votes.chosen(part, here), here)
+        return made
+
+    def of_token(
+        self, name: str, tokens: Float32[np.ndarray, "n columns"], *, words: bool = False
+    ) -> Float32[np.ndarray, "n dims"]:
+        """Where tokens of one modality lie that were brought along: an image, or (words) a text.
+
+        tokens : all columns of the modality in the order of its reader; with `words` the text
+            columns alone, the others stand at their mean
+        """
+        reader = self.readers[name]
+        text = self._text_of(name)
+        centred = tokens - (reader.mean[text] if words else reader.mean)
+        read = centred @ (reader.axes[text] if words else reader.axes)
+        votes = np.zeros((len(tokens), len(self.modalities), self.dims), np.float32)
+        column = self.modalities.index(name)
+        votes[:, column] = self._alone(name, read.astype(np.float32))
+        states = np.full((len(tokens), len(self.modalities)), GONE, np.int8)
+        states[:, column] = WORDS if words else ALONE
+        return self.combine(votes, states)
+
+    def _vote(self, name: str, kind: str, block: np.ndarray) -> Float32[np.ndarray, "cells dims"]:
+        key = f"{name}.{kind}"
+        return ((block - self.means[key]) @ self.axes[key]).astype(np.float32)
+
+    def _alone(self, name: str, read: np.ndarray) -> Float32[np.ndarray, "cells dims"]:
+        return (read @ self.axes[f"{name}.smooth"]).astype(np.float32)
+
+    def _text_of(self, name: str) -> Bool[np.ndarray, " columns"]:
+        return np.array(
+            [column.startswith(TEXT_PREFIX) for column in self.readers[name].columns], bool
+        )
+
+    def save(self, path: Path | str, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write as one safetensors file, atomically; `metadata` is kept as JSON."""
+        tensors: dict[str, np.ndarray] = {}
+        for name, reader in self.readers.items():
+            tensors |= {f"reader.{name}.mean": reader.mean, f"reader.{name}.axes": reader.axes}
+        tensors |= {f"axes.{name}": one for name, one in self.axes.items()}
+        tensors |= {f"mean.{name}": one for name, one in self.means.items()}
+        if self.flow_map is not None:
+            tensors["flows.cells"] = self.flow_map.cells
+            tensors |= {f"flows.{name}": one for name, one in self.flow_map.partners.items()}
+        if self.network is not None:
+            tensors |= {
+                f"network.{name}": getattr(self.network, name)
+                for name in Network.__dataclass_fields__
+            }
+        header = {
+            "modalities": list(self.modalities),
+            "columns": {name: list(one.columns) for name, one in self.readers.items()},
+            "shared": {name: list(one) for name, one in (self.shared or {}).items()},
+            "settings": self.settings.to_dict(),
+            **(metadata or {}),
+        }
+        with atomic_path(path) as temporary:
+            save_file(
+                {name: np.ascontiguousarray(one) for name, one in tensors.items()},
+                temporary,
+                metadata={"mobclip": json.dumps(header)},
+            )
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Fusion":
+        """Read what `save` wrote; `ArtefactError` if it is missing or damaged."""
+        try:
+            with safe_open(path, framework="numpy") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                header = json.loads(file.metadata()["mobclip"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(
+                f"{path} is missing or no model of mobclip ({error}). Run `mobclip train` again."
+            ) from error
+
+        def under(prefix: str) -> dict[str, np.ndarray]:
+            return {
+                name.removeprefix(prefix): one
+                for name, one in tensors.items()
+                if name.startswith(prefix)
+            }
+
+        flows, network = under("flows."), under("network.")
+        cells = flows.pop("cells", None)
+        shared: dict[str, tuple[str, ...]] = {
+            name: tuple(one) for name, one in header["shared"].items()
+        }
+        return cls(
+            modalities=tuple(header["modalities"]),
+            readers={
+                name: Reader(
+                    columns=tuple(header["columns"][name]),
+                    mean=tensors[f"reader.{name}.mean"],
+                    axes=tensors[f"reader.{name}.axes"],
+                )
+                for name in header["modalities"]
+            },
+            flow_map=None if cells is None else FlowMap(cells=cells, partners=flows),
+            shared=shared or None,
+            axes=under("axes."),
+            means=under("mean."),
+            settings=FusionConfig.from_dict(header["settings"]),
+            network=Network(**network) if network else None,
+        )
+
+
+def _table(
+    place: Place,
+    name: str,
+    flow_map: FlowMap | None,
+    shared: Mapping[str, tuple[str, ...]] | None,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray]:
+    """Values, presence, column names and scale groups of one modality of a place."""
+    if shared is not None:
+        values, present = shared_evidence(place, name, shared[name])
+        return values, present, shared[name], np.full(len(shared[name]), "")
+    if name == MOBILITY:
+        assert place.graph is not None
+        assert flow_map is not None
+        values, columns, groups = flow_map.of(place.graph)
+        return values, place.graph.present, columns, groups
+    table = place.tables[name]
+    values, present = table.aligned(place.cells)
+    text = ["text" if column.startswith(TEXT_PREFIX) else "" for column in table.columns]
+    return values, present, table.columns, np.array(text)
+
+
+def _around(one: Evidence, settings: FusionConfig) -> Float32[np.ndarray, "cells dims"]:
+    """What the surroundings let one expect of a cell's own token, taken back towards the mean."""
+    near = settings.fill * one.near
+    return np.where(one.near_known[:, None], near, FARTHER * settings.fill * one.far)
+
+
+def _blocks(one: Evidence, settings: FusionConfig) -> dict[str, Float32[np.ndarray, "cells _"]]:
+    own = (1 - settings.near) * one.own + settings.near * one.near
+    return {
+        "smooth": np.where(one.present[:, None], own, _around(one, settings)).astype(np.float32),
+        "wide": one.wide[:, :WIDE_DIMS],
+        "present": one.present[:, None].astype(np.float32),
+    }
+
+
+def _weights(
+    blocks: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], settings: FusionConfig
+) -> dict[str, float]:
+    """Kind of block -> its weight: all blocks of a kind have together the variance that is set."""
+    wanted = {"smooth": 1.0, "wide": settings.wide, "present": settings.presence}
+    weights = {}
+    for kind, share in wanted.items():
+        total = sum(
+            float(((block - means[name]) ** 2).mean(0).sum())
+            for name, block in blocks.items()
+            if name.endswith(f".{kind}")
+        )
+        weights[kind] = share / np.sqrt(total) if total > 1e-12 else 0.0
+    return weights
