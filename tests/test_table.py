@@ -48,6 +48,27 @@ def test_an_empty_table_aligns_to_nothing_present() -> None:
     assert not values.any()
 
 
+def test_values_of_a_large_table_are_memory_mapped(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("mobclip.table.IN_MEMORY", 10)
+    monkeypatch.setattr("mobclip.table.ROWS_AT_ONCE", 2)
+    path = tmp_path / "poi.parquet"
+    for one in (table(5), table(4)):
+        one.save(path)
+        for _ in range(2):  # made, then found
+            back = CellTable.load(path)
+            assert isinstance(back.values, np.memmap)
+            np.testing.assert_array_equal(back.values, one.values)
+            np.testing.assert_array_equal(back.aligned(CELLS)[0], one.aligned(CELLS)[0])
+
+
+def test_a_value_that_is_not_finite_is_named_wherever_it_stands(monkeypatch) -> None:
+    monkeypatch.setattr("mobclip.table.ROWS_AT_ONCE", 2)
+    one = table(5)
+    one.values[3, 1] = np.nan
+    with pytest.raises(ArtefactError, match=grid.to_strings(one.cells[3:4])[0]):
+        CellTable(modality="poi", cells=one.cells, values=one.values, columns=one.columns)
+
+
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     one = table()
     one.save(tmp_path / "poi.parquet")

@@ -87,14 +87,25 @@ def write_parquet(path: Path | str, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file that mobclip wrote; `ArtefactError` if that cannot be done."""
-    path = Path(path)
+@contextmanager
+def _parquet(path: Path) -> Iterator[Path]:
+    """Whatever goes wrong with the file inside is said in our words."""
     if not path.is_file():
         raise ArtefactError(
             f"{path} is missing. Run the stage that makes it; `mobclip --help` lists them."
         )
     try:
+        yield path
+    except (pa.ArrowException, OSError) as error:
+        raise ArtefactError(
+            f"{path} is not a whole Parquet file ({error}). "
+            "Delete it and run the stage that makes it again."
+        ) from error
+
+
+def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file that mobclip wrote; `ArtefactError` if that cannot be done."""
+    with _parquet(Path(path)) as path:
         schema = pq.read_schema(path)
         missing = [name for name in columns or () if name not in schema.names]
         if missing:
@@ -103,11 +114,20 @@ def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.T
                 "Delete it and run the stage that makes it again."
             )
         return pq.read_table(path, columns=list(columns) if columns is not None else None)
-    except (pa.ArrowException, OSError) as error:
-        raise ArtefactError(
-            f"{path} is not a whole Parquet file ({error}). "
-            "Delete it and run the stage that makes it again."
-        ) from error
+
+
+def read_schema(path: Path | str) -> pa.Schema:
+    """Columns and metadata of a Parquet file, without reading any column."""
+    with _parquet(Path(path)) as path:
+        return pq.read_schema(path)
+
+
+def iterate_parquet(
+    path: Path | str, columns: Sequence[str], *, rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Some rows at a time of a Parquet file, for those larger than memory."""
+    with _parquet(Path(path)) as path, pq.ParquetFile(path) as file:
+        yield from file.iter_batches(rows, columns=list(columns))
 
 
 def read_footer(path: Path | str) -> dict[str, Any]:
