@@ -235,13 +235,13 @@ def city():
 
 def test_components_tell_the_cells_of_a_city_apart(city):
     position = Harmonics(degrees=20)
-    even = Components.over(position, city, even=True)
+    even = Components.over(position, city, spread=2.0)
     seen = even(city)
     assert seen.shape == (len(city), even.dims)
-    # 400 harmonics, but a city varies in few directions; those are uncorrelated, of variance 1.
+    # 400 harmonics, but a city varies in few directions; those are uncorrelated, of one variance.
     assert 3 <= even.dims < 20
     np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(np.cov(seen.T, bias=True), np.eye(even.dims), atol=1e-5)
+    np.testing.assert_allclose(np.cov(seen.T, bias=True), 4 * np.eye(even.dims), atol=1e-5)
     # All of the harmonics is in them but what is as small as they say.
     centred = position(city) - position(city).mean(axis=0)
     weights = np.linalg.lstsq(seen, centred, rcond=None)[0]
@@ -253,13 +253,13 @@ def test_components_tell_the_cells_of_a_city_apart(city):
 
 def test_components_as_they_are_keep_distances(city):
     position = Grid(scales=4)
-    plain = Components.over(position, city, even=False)
+    plain = Components.over(position, city)
     features, seen = position(city[:30]), plain(city[:30])
     before, after = (np.linalg.norm(one[:, None] - one[None], axis=-1) for one in (features, seen))
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4)
     assert (np.diff(plain(city).std(axis=0)) < 0).all()  # the widest first
     np.testing.assert_allclose(
-        Components.over(position, city, even=False, most=2)(city), plain(city)[:, :2], atol=1e-12
+        Components.over(position, city, most=2)(city), plain(city)[:, :2], atol=1e-12
     )
 
 
@@ -267,7 +267,7 @@ def test_components_of_few_positions_and_of_many_are_the_same(city):
     position = Harmonics(degrees=12)  # 144 features
     few = city[:140]
     many = np.vstack([few, few])  # the same mean and covariance
-    a, b = (Components.over(position, places, even=True) for places in (few, many))
+    a, b = (Components.over(position, places, spread=1.0) for places in (few, many))
     np.testing.assert_allclose(a.mean, b.mean, atol=1e-12)
     np.testing.assert_allclose(a(city)[:, :4], b(city)[:, :4], atol=1e-3)
 

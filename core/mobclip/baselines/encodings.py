@@ -37,7 +37,7 @@ def encoding(name: str) -> Callable[[Features], Fitted]:
     def fit(features: Features) -> Fitted:
         lonlat = grid.centers(features.place.cells)
         position = ENCODINGS[name](features)
-        seen = Components.over(position, lonlat, even=False, most=features.dims)
+        seen = Components.over(position, lonlat, most=features.dims)
         return Fitted(embeddings=features.embeddings(name, seen(lonlat)))
 
     return fit

@@ -31,14 +31,15 @@ class Components:
         position: Position,
         lonlat: Float[np.ndarray, "n 2"],
         *,
-        even: bool,
+        spread: float | None = None,
         most: int | None = None,
     ) -> "Components":
         """Fitted to positions.
 
         Parameters
         ----------
-        even : whether each component is brought to variance 1, as networks like it
+        spread : standard deviation that every component is brought to, for networks; default:
+            each keeps its own
         most : components, the widest first; default: all that vary
         """
         count = len(lonlat)
@@ -59,7 +60,9 @@ class Components:
         variances, axes = variances[varies], axes[:, varies]
         # One sign for one place: the largest entry of each is positive.
         axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-        return cls(position=position, mean=mean, axes=axes / np.sqrt(variances) if even else axes)
+        if spread is not None:
+            axes = axes * (spread / np.sqrt(variances))
+        return cls(position=position, mean=mean, axes=axes)
 
     @property
     def dims(self) -> int:

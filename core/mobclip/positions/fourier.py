@@ -17,7 +17,7 @@ class Fourier:
 
     .. math:: \cos(2π B p), \; \sin(2π B p), \quad B_{ij} \sim N(0, σ^2)
 
-    for each bandwidth σ, side by side (Tancik et al. 2020; GeoCLIP's equations 2 and 3). Where
+    for each bandwidth σ, side by side (Tancik et al. 2020, arXiv 2006.10739). Where
     GeoCLIP writes latitude first, we write longitude first, as everywhere here. The frequencies
     follow from the seed alone; they are fixed, and not trained.
     """

@@ -18,7 +18,7 @@ class Harmonics:
               \{ \sqrt2 \sin |m|λ \; (m < 0), \; 1 \; (m = 0), \; \sqrt2 \cos mλ \; (m > 0) \}
 
     The feature of degree l and order m is column l² + l + m, l = 0 ... `degrees` - 1. As in
-    SatCLIP and in Russwurm et al. (ICLR 2024, arXiv 2310.06743), equation 3. Where we differ: no
+    SatCLIP and in Russwurm et al. (ICLR 2024, arXiv 2310.06743). Where we differ: no
     closed form for each, but the three-term recurrence in l of the fully normalised associated
     Legendre functions (Holmes and Featherstone 2002, equations 11 and 13), in float64, which is
     stable and as exact at degree 100 as at 10. Their angles start at the other side and at the

@@ -16,7 +16,7 @@ KM_PER_DEGREE = 111.195  # of latitude
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    r"""``grid``: each axis for itself (its section 4.1).
+    r"""``grid``: each axis for itself.
 
     .. math:: \sin(x / r_s), \cos(x / r_s), \sin(y / r_s), \cos(y / r_s), \quad
               r_s = r_{min} (r_{max} / r_{min})^{s / (S - 1)}, \; s = 0 \dots S - 1
@@ -43,7 +43,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Theory:
-    r"""``theory``: along three directions 120° apart, like grid cells of mammals (equation 2).
+    r"""``theory``: along three directions 120° apart, like grid cells of mammals.
 
     .. math:: \sin(\langle x, a_j \rangle / r_s), \cos(\langle x, a_j \rangle / r_s), \quad
               a_1 = (1, 0), \; a_{2,3} = (-\tfrac12, \pm\tfrac{\sqrt3}2)

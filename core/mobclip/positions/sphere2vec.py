@@ -3,7 +3,10 @@ r"""Sphere2Vec (Mai et al., ISPRS 2023, arXiv 2306.17624): a multi-scale encodin
 With longitude λ and latitude φ in radians and S scales r_s in geometric progression up to 1,
 λ_s = λ / r_s and φ_s = φ / r_s. At r = 1 the terms are the point on the unit sphere, which no
 date line cuts; at a finer scale the sine of λ / r is another number on the other side of the line
-unless 1 / r is whole. The papers have that seam too.
+unless 1 / r is whole. The paper has that seam too.
+
+Where we differ: r_s comes from a shortest scale, not from a search on the target. Formulas as in
+the first version of the paper (arXiv 2201.10489, equations 4 and 10 for C and C+).
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""FcNet: residual layers (Mac Aodha, Cole, Perona 2019, arXiv 1906.05272, its figure 3)."""
+"""FcNet: residual layers (Mac Aodha, Cole, Perona 2019, arXiv 1906.05272)."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

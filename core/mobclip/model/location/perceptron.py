@@ -40,7 +40,7 @@ class Perceptron(nn.Sequential):
 
 
 class Capsules(nn.Module):
-    """A `Perceptron` for each block of features, outputs summed (GeoCLIP, section 3.2).
+    """A `Perceptron` for each block of features, outputs summed (GeoCLIP, arXiv 2309.16020).
 
     Parameters
     ----------
