@@ -196,9 +196,10 @@ def app_data(tmp_path_factory: pytest.TempPathFactory, manifest_path: Path) -> P
 def country_data(tmp_path_factory: pytest.TempPathFactory, manifest_path: Path) -> Path:
     """A data folder in which the main job has run on a country of 600 cells, 3 epochs."""
     from mobclip import pipeline
-    from mobclip.config import TrainConfig
+    from mobclip.config import FusionConfig, TrainConfig
 
     data = tmp_path_factory.mktemp("country")
     workspace = pipeline.Workspace.open(manifest=manifest_path, data=data)
-    pipeline.demo(workspace, workspace.spec("synthetic", cells=600), TrainConfig(epochs=3))
+    configs = {"mobclip": FusionConfig(epochs=3), "mobclip-paper": TrainConfig(epochs=3)}
+    pipeline.demo(workspace, workspace.spec("synthetic", cells=600), configs)
     return data

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mobclip import pipeline
-from mobclip.config import TrainConfig
+from mobclip.config import FusionConfig, TrainConfig
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, CellError, ConfigError, FetchError, ManifestError
 from mobclip.place import Place
@@ -18,7 +18,7 @@ from mobclip.probes import ladder
 from mobclip.projection import Projection
 from mobclip.search import SimilarityIndex, TextQuery
 
-SMALL = TrainConfig(epochs=3)
+SMALL = {"mobclip": FusionConfig(epochs=3), "mobclip-paper": TrainConfig(epochs=3)}
 
 
 @pytest.fixture
@@ -50,16 +50,17 @@ def test_every_run_is_there_with_text_and_colours(country):
         np.testing.assert_array_equal(made.cells, country.cells)
         assert Projection.load(folder / "projection.parquet").method == "pca"
         assert (folder / "text.safetensors").is_file() == (
-            run in ("poi", "pca", "propagated", "mobclip-paper")
+            run in ("poi", "pca", "propagated", "mobclip-paper", "mobclip")
         )
 
 
-def test_a_trained_run_has_a_model_card(country):
-    card = (country.folder / "runs" / pipeline.PAPER / "README.md").read_text("utf-8")
+@pytest.mark.parametrize("run", SMALL)
+def test_a_trained_run_has_a_model_card(country, run):
+    card = (country.folder / "runs" / run / "README.md").read_text("utf-8")
     header = yaml.safe_load(card.split("---")[1])
     assert set(header["licences_of_the_data"]) == set(country.provenance["sources"])
     assert "The place is invented" in card
-    assert re.search(r"Best epoch: \d of 3; held-out loss \d\.\d{3} nats", card)
+    assert re.search(r"Best epoch: \d of 3; held-out loss \d\.\d{3}\.\n- Recall", card)
 
 
 def test_a_second_run_does_nothing(workspace, country):
@@ -77,9 +78,18 @@ def test_other_settings_train_anew_and_only_that(workspace, country, tmp_path):
     steps = []
     elsewhere = replace(workspace, data=data, on_step=lambda what, *_: steps.append(what))
     spec = workspace.spec("synthetic", cells=600)
-    pipeline.demo(elsewhere, spec, replace(SMALL, learning_rate=2e-3))
+    changed = replace(SMALL["mobclip-paper"], learning_rate=2e-3)
+    pipeline.demo(elsewhere, spec, {**SMALL, "mobclip-paper": changed})
     assert not any("fitting" in step or "tokenizing" in step for step in steps)
-    assert any("training mobclip-paper" in step for step in steps)
+    trained = {step.split(":")[0] for step in steps if step.startswith("training")}
+    assert trained == {"training mobclip-paper"}
+
+
+def test_settings_of_another_recipe_are_refused(workspace, country):
+    with pytest.raises(ConfigError, match="mobclip takes a FusionConfig, not a TrainConfig"):
+        pipeline.train(workspace, country, "mobclip", config=TrainConfig())
+    with pytest.raises(ConfigError, match="pca is not trained"):
+        pipeline.train(workspace, country, "pca")
 
 
 def test_text_finds_places_with_such_points(workspace, country):

@@ -13,6 +13,7 @@ from mobclip.config import TrainConfig
 from mobclip.errors import ConfigError
 from mobclip.place import Place, Target, load_targets, save_targets
 from mobclip.probes import probe_all
+from mobclip.recipes import PAPER
 from mobclip.storage import read_json, write_json
 from mobclip.studies import ablate as module
 from mobclip.studies.ablate import ablate
@@ -133,7 +134,7 @@ def test_a_width_that_does_not_exist_is_not_scored_twice(workspace, place):
 def test_the_paper_s_recipe_keeps_its_anchor(workspace, place, monkeypatch):
     monkeypatch.setattr(module, "DIMENSIONS", (16, 32))
     config = TrainConfig(epochs=1, dims=16)
-    table = ablate(workspace, place, recipe=pipeline.PAPER, seeds=[0], config=config)
+    table = ablate(workspace, place, recipe=PAPER, seeds=[0], config=config)
     rows = by_name(table)
     reasons = {(one["study"], one["what"]): one["why"] for one in table["not_applicable"]}
     assert "cannot be made" in reasons["modality-removed", "mobility"]
@@ -147,7 +148,7 @@ def test_the_paper_s_recipe_keeps_its_anchor(workspace, place, monkeypatch):
     assert gains["poi"]["first"] is None  # beside another it is not the first
     assert gains["poi"]["last"] is not None
     assert [row["dims"] for row in table["rows"] if row["study"] == "dims"] == [16, 32]
-    assert rows["dims", "16"]["per_seed"] == rows["full", pipeline.PAPER]["per_seed"]
+    assert rows["dims", "16"]["per_seed"] == rows["full", PAPER]["per_seed"]
 
     # Trained runs are kept without checkpoints, out of the app's sight.
     folders = {path.parent.parent.name for path in place.folder.glob("runs/*/*/*/trained.json")}

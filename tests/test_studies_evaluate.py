@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mobclip import grid
-from mobclip.config import TrainConfig
+from mobclip.config import FusionConfig, TrainConfig
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.pipeline import Workspace, tokenize
@@ -18,7 +18,7 @@ from mobclip.probes import probe
 from mobclip.storage import read_json
 from mobclip.studies.evaluate import evaluate
 
-CONFIG = TrainConfig(epochs=1)
+CONFIGS = {"mobclip": FusionConfig(epochs=1), "mobclip-paper": TrainConfig(epochs=1)}
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def evaluated(country_data, manifest_path, tmp_path_factory):
         ),
         file,
     )
-    results = evaluate(workspace, spec, place, seeds=(0, 1), config=CONFIG, quick=True)
+    results = evaluate(workspace, spec, place, seeds=(0, 1), configs=CONFIGS, quick=True)
     with_others = evaluate(
-        workspace, spec, place, seeds=(0,), config=CONFIG, quick=True, external=[file]
+        workspace, spec, place, seeds=(0,), configs=CONFIGS, quick=True, external=[file]
     )
     return workspace, spec, place, results, with_others
 
@@ -130,7 +130,9 @@ def test_others_are_scored_where_they_are_and_everyone_there(evaluated):
 
 def test_a_buffer_keeps_near_cells_from_being_learned(evaluated, monkeypatch):
     workspace, spec, place, plain, _ = evaluated
-    apart = evaluate(workspace, spec, place, seeds=(0,), config=CONFIG, quick=True, buffer_km=15.0)
+    apart = evaluate(
+        workspace, spec, place, seeds=(0,), configs=CONFIGS, quick=True, buffer_km=15.0
+    )
     assert apart["buffer_km"] == 15.0
     for protocol, same in {"random": True, "blocks": False, "regions": False}.items():
         first, buffered = (
@@ -149,7 +151,7 @@ def test_a_buffer_keeps_near_cells_from_being_learned(evaluated, monkeypatch):
         raise AssertionError("made again although nothing changed")
 
     monkeypatch.setattr("mobclip.studies.evaluate.audit", forbidden)
-    again = evaluate(workspace, spec, place, seeds=(0,), config=CONFIG, quick=True)
+    again = evaluate(workspace, spec, place, seeds=(0,), configs=CONFIGS, quick=True)
     assert again["leakage"] == apart["leakage"]
 
 

@@ -16,6 +16,7 @@ from mobclip.evaluation.scaling import fit_power_law
 from mobclip.graph import MobilityGraph
 from mobclip.place import Place
 from mobclip.probes import probe_all
+from mobclip.recipes import PAPER
 from mobclip.storage import read_json
 from mobclip.studies import scale as module
 from mobclip.studies.scale import scale
@@ -227,7 +228,7 @@ def test_numbers_stored_by_propagated_are_counted(workspace, place, monkeypatch)
 def test_a_trained_model_is_counted_and_timed(workspace, spec, place, monkeypatch):
     monkeypatch.setattr(module, "DIMENSIONS", (8, 16, 32))
     config = TrainConfig(epochs=1, dims=16)
-    table = scale(workspace, spec, recipe=pipeline.PAPER, seeds=[0], axes=["dims"], config=config)
+    table = scale(workspace, spec, recipe=PAPER, seeds=[0], axes=["dims"], config=config)
     points = table["axes"]["dims"]["points"]
     assert [point["x"] for point in points] == [8, 16, 32]
     # Node table, and more for the encoders.

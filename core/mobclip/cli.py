@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +28,7 @@ from rich.table import Table
 from mobclip.errors import ConfigError, MissingExtra, MobclipError
 
 if TYPE_CHECKING:
-    from mobclip.config import TrainConfig
+    from mobclip.config import Settings
     from mobclip.manifest import PlaceSpec
     from mobclip.pipeline import Workspace
     from mobclip.place import Place
@@ -69,7 +69,7 @@ ConfigFile = Annotated[
     Path | None, typer.Option(help="YAML file of training settings (see config.py).")
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds: folds and training.")]
-Recipe = Annotated[str, typer.Option(help="What is studied: propagated, pca or mobclip-paper.")]
+Recipe = Annotated[str, typer.Option(help="What is studied: mobclip, propagated, pca ...")]
 Run = Annotated[
     str | None,
     typer.Option(
@@ -148,29 +148,33 @@ def train(
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
+    recipe: Annotated[
+        str,
+        typer.Option(help="mobclip, mobclip-paper, or a location encoder, e.g. satclip-retrained."),
+    ] = "mobclip",
     config: ConfigFile = None,
-    epochs: Annotated[int | None, typer.Option(help="At most this many epochs (100).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most this many epochs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and batches (0).")] = None,
     device: Device = None,
 ) -> None:
-    """Train MobCLIP as published. Ctrl-C is safe: the same command goes on where it stopped.
+    """Train `mobclip`, or another model. Ctrl-C is safe: the same command goes on where it stopped.
 
     On several GPUs, or processors: `torchrun --nproc-per-node 2 -m mobclip train ...`
     """
     from mobclip import pipeline
 
-    settings = _train_config(config, epochs=epochs, seed=seed, device=device)
+    settings = _settings_of(recipe, config, epochs=epochs, seed=seed, device=device)
     with _progress() as on_step:
         workspace = _workspace(on_step)
         with _first_alone():
             made = pipeline.tokenize(
                 workspace, workspace.spec(place, resolution=resolution, cells=cells)
             )
-        pipeline.train(workspace, made, settings)
+        pipeline.train(workspace, made, recipe, config=settings)
         with _first_alone():
-            pipeline.embed(workspace, made, pipeline.PAPER, config=settings, seed=settings.seed)
-            pipeline.project(workspace, made, pipeline.PAPER)
-    console.print(f"Embeddings are in {made.folder / 'runs' / pipeline.PAPER}", soft_wrap=True)
+            pipeline.embed(workspace, made, recipe, config=settings, seed=settings.seed)
+            pipeline.project(workspace, made, recipe)
+    console.print(f"Embeddings are in {made.folder / 'runs' / recipe}", soft_wrap=True)
 
 
 @app.command()
@@ -314,19 +318,21 @@ def evaluate(
             "--quick", help="Leave out held-out flows, boosted trees and the paper's protocol."
         ),
     ] = False,
-    config: ConfigFile = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of training settings, recipe by recipe.")
+    ] = None,
 ) -> None:
     """Make every run anew for every seed, and write one report: how good, and how sure?"""
     from mobclip.studies.evaluate import evaluate as make
 
-    settings = _train_config(config)
+    configs = _configs(config)
     with _tokenized(place, resolution, cells) as (workspace, spec, made):
         results = make(
             workspace,
             spec,
             made,
             seeds=range(seeds),
-            config=settings,
+            configs=configs,
             external=external or [],
             buffer_km=buffer,
             quick=quick,
@@ -370,7 +376,7 @@ def ablate(
     """What is each modality worth, and each dimension, and the resolution?"""
     from mobclip.studies.ablate import ablate as study
 
-    settings = _train_config(config)
+    settings = _settings_of(recipe, config) if config else None
     with _tokenized(place, resolution, cells) as (workspace, spec, made):
         found = study(workspace, spec, recipe=recipe, seeds=range(seeds), config=settings)
     table = Table("study", "what", "R² on blocks", "against all of it", "R² on random folds")
@@ -401,7 +407,7 @@ def scale(
     """How does quality grow with cells, flows, POIs, modalities, dimensions? And the cost?"""
     from mobclip.studies.scale import scale as study
 
-    settings = _train_config(config)
+    settings = _settings_of(recipe, config) if config else None
     with _tokenized(place, resolution, cells) as (workspace, spec, made):
         found = study(workspace, spec, recipe=recipe, seeds=range(seeds), config=settings)
     table = Table("axis", "size", "R² on blocks", "seconds", "peak MB")
@@ -505,7 +511,7 @@ def demo(
     place: Annotated[str, typer.Option(help="A place of the manifest.")] = "synthetic",
     resolution: Resolution = None,
     cells: Cells = None,
-    epochs: Annotated[int | None, typer.Option(help="At most this many epochs (100).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most this many epochs.")] = None,
     device: Device = None,
     with_app: Annotated[bool, typer.Option("--app/--no-app", help="Open the app after it.")] = True,
     port: Annotated[int, typer.Option(help="Port of the app on this machine.")] = 8501,
@@ -521,7 +527,11 @@ def demo(
     with _progress() as on_step:
         workspace = _workspace(on_step)
         spec = workspace.spec(place, resolution=resolution, cells=cells)
-        made = pipeline.demo(workspace, spec, _train_config(None, epochs=epochs, device=device))
+        configs = {
+            name: _settings_of(name, None, epochs=epochs, device=device)
+            for name in ("mobclip", "mobclip-paper")
+        }
+        made = pipeline.demo(workspace, spec, configs)
     _describe(made)
     if made.targets:
         _print_ladder(pipeline.probe(workspace, made), made.title)
@@ -608,11 +618,32 @@ def _app_folder() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "app"
 
 
-def _train_config(path: Path | None, **overrides: Any) -> "TrainConfig":
-    from mobclip.config import TrainConfig
+def _settings_of(recipe: str, path: Path | None, **overrides: Any) -> "Settings":
+    """Settings of a recipe that is trained: a file's, else its own, with what was said besides."""
+    from mobclip.recipes import TRAINED
 
-    settings = TrainConfig.from_yaml(path) if path else TrainConfig()
-    return replace(settings, **{key: v for key, v in overrides.items() if v is not None})
+    if recipe not in TRAINED:
+        raise ConfigError(f"{recipe!r} is not trained; there are {', '.join(TRAINED)}.")
+    kind = TRAINED[recipe].settings
+    settings = kind.from_yaml(path) if path else kind()
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return kind.from_dict({**settings.to_dict(), **given})
+
+
+def _configs(path: Path | None) -> "dict[str, Settings]":
+    """Settings by recipe from a YAML file of `recipe:` and, below it, `name: value` lines."""
+    from mobclip.config import read_settings
+    from mobclip.recipes import TRAINED
+
+    found = {}
+    for recipe, values in (read_settings(path) if path else {}).items():
+        if recipe not in TRAINED or not isinstance(values, dict):
+            raise ConfigError(
+                f"{path}: {recipe!r} is no recipe with settings below it. "
+                f"Settings are given for each of {', '.join(TRAINED)} by itself."
+            )
+        found[recipe] = TRAINED[recipe].settings.from_dict(values)
+    return found
 
 
 @contextmanager
@@ -654,8 +685,8 @@ def _describe(place: "Place") -> None:
 
 
 def _print_ladder(table: Mapping[str, Any], title: str) -> None:
-    from mobclip.pipeline import PAPER
     from mobclip.probes import ladder
+    from mobclip.recipes import MOBCLIP
 
     lines = ladder(table["rows"])
     shown = Table("run", "dims", "R² on spatial blocks", "R² on random folds")
@@ -675,10 +706,10 @@ def _print_ladder(table: Mapping[str, Any], title: str) -> None:
     names = [line["run"] for line in lines]
     for name, reason in table["left_out"].items():
         console.print(f"Left out: {name} ({reason})", highlight=False)
-    if PAPER in names[1:]:
+    if MOBCLIP in names[1:]:
         console.print(
-            f"[yellow]The training-free run {names[0]!r} beats the trained {PAPER!r} on "
-            "spatial blocks here.[/] The app opens on the best run."
+            f"[yellow]{names[0]!r} beats {MOBCLIP!r} on spatial blocks here.[/] "
+            "The app opens on the best run."
         )
 
 

@@ -4,19 +4,35 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import yaml
 
 from mobclip.errors import ConfigError
 
+Some = TypeVar("Some", bound="Settings")
+
+
+def read_settings(path: Path | str) -> dict[str, Any]:
+    """What a YAML file of `name: value` lines holds."""
+    try:
+        values = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold `name: value` lines.")
+    return values
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every kind of settings can do: be read from and written to plain values."""
+    """What every kind of settings has and can: be read from and written to plain values."""
+
+    seed: int = 0  # of everything random
+    device: str = "auto"  # "auto": cuda where there is one, else cpu
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls: type[Some], values: Mapping[str, Any]) -> Some:
         """Defaults overridden by `values`; `ConfigError` on a key that is not a setting."""
         known = [one.name for one in fields(cls)]
         for key in values:
@@ -27,15 +43,9 @@ class Settings:
         return cls(**values)
 
     @classmethod
-    def from_yaml(cls, path: Path | str) -> Self:
+    def from_yaml(cls: type[Some], path: Path | str) -> Some:
         """Settings from a YAML file of `name: value` lines."""
-        try:
-            values = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path} must hold `name: value` lines.")
-        return cls.from_dict(values)
+        return cls.from_dict(read_settings(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for YAML and provenance."""
@@ -44,7 +54,7 @@ class Settings:
             for name, value in asdict(self).items()
         }
 
-    def _at_least(self, least: float, *names: str) -> None:
+    def _at_least(self, least: int, *names: str) -> None:
         for name in names:
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: it must be {least} or more.")
@@ -71,8 +81,6 @@ class TrainConfig(Settings):
     weight_decay: float = 1e-3  # AdamW; not on biases
     validation_share: float = 0.1  # random cells kept out of the contrast
     checkpoint_every: int = 5  # epochs
-    seed: int = 0
-    device: str = "auto"  # "auto": cuda where there is one, else cpu
 
     def __post_init__(self) -> None:
         self._at_least(1, "dims", "layers", "batch_size", "epochs", "patience", "checkpoint_every")
@@ -111,8 +119,6 @@ class FusionConfig(Settings):
     weight_decay: float = 1e-2  # AdamW; not on biases
     validation_share: float = 0.1  # spatial blocks kept out of training
     checkpoint_every: int = 100  # steps
-    seed: int = 0
-    device: str = "auto"  # "auto": cuda where there is one, else cpu
 
     def __post_init__(self) -> None:
         self._at_least(
@@ -122,3 +128,8 @@ class FusionConfig(Settings):
             0, "wide", "presence", "emphasis", "contrast", "learning_rate", "weight_decay"
         )
         self._share("near", "fill", "validation_share")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocationConfig(Settings):
+    """How location encoders are re-trained: as they have it, see `training.location`."""

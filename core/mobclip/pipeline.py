@@ -5,7 +5,7 @@ stage                 reads                       writes, under `<data>/`
 ====================  ==========================  =============================================
 `fetch`               the manifest                `raw/<path>`, verified
 `tokenize`            raw records                 `places/<place>/`: cells, tokens, graph, targets
-`train`               a place                     `.../runs/mobclip-paper/`: model, metrics
+`train`               a place                     `.../runs/<run>/`: model, metrics
 `embed`               a place (and its model)     `.../runs/<run>/embeddings.parquet`
 `project`             embeddings                  `.../runs/<run>/projection.parquet`
 `probe`               embeddings and targets      `.../probes.json`
@@ -30,21 +30,21 @@ import shapely
 import yaml
 from threadpoolctl import threadpool_limits
 
-from mobclip import __version__, grid
-from mobclip.baselines import BASELINES, Features, available
-from mobclip.config import TrainConfig
+from mobclip import __version__, grid, recipes
+from mobclip.baselines import BASELINES, Features
+from mobclip.config import Settings
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
 from mobclip.place import MOBILITY, Place, Target, save_place
 from mobclip.probes import FOLDS, SEEDS, least_units, probe_all
 from mobclip.projection import Projection, pca_projection, umap_projection
+from mobclip.recipes import MOBCLIP, TRAINED
 from mobclip.records import RasterRecords, Records, ZoneRecords
 from mobclip.storage import atomic_path, digest, read_footer, read_json, read_parquet, write_json
 
 log = logging.getLogger(__name__)
 
-PAPER = "mobclip-paper"  # the run that is trained
 FORMAT = 2  # raised when a stage's output changes for the same input
 
 OnStep = Callable[
@@ -266,59 +266,77 @@ def _context(spec: PlaceSpec, area: shapely.Geometry, paths: Mapping[str, Path])
 LADDER_ONLY = (
     *("random", "neighbours", "poi-counts", "line", "lightgcn", "poi-clusters"),
     *("wrap", "harmonics", "fourier", "sphere2vec", "space2vec-grid", "space2vec-theory"),
+    *("satclip-retrained", "csp-retrained", "geoclip-retrained"),
 )
 
 
 def explored_runs(place: Place) -> list[str]:
     """The runs that are made to be looked at."""
-    return [run for run in possible_runs(place) if run not in LADDER_ONLY]
+    return [run for run in recipes.possible(place) if run not in LADDER_ONLY]
 
 
-def possible_runs(place: Place) -> list[str]:
-    """Every run that this place has the evidence for: the training-free ones, then the model."""
-    trainable = place.graph is not None and bool(place.tables)
-    return [*available(place), *([PAPER] if trainable else [])]
+def settings_of(recipe: str, given: Settings | None, *, seed: int | None = None) -> Settings | None:
+    """Settings of a recipe that is trained: those given, else its own; None for the others.
+
+    seed : instead of theirs
+    """
+    if recipe not in TRAINED:
+        return None
+    kind = TRAINED[recipe].settings
+    found = given or kind()
+    if not isinstance(found, kind):
+        raise ConfigError(f"{recipe} takes a {kind.__name__}, not a {type(found).__name__}.")
+    return found if seed is None else replace(found, seed=seed)
 
 
-def check_recipe(place: Place, recipe: str) -> None:
-    """`ConfigError` unless this place has the evidence for a recipe."""
-    if recipe not in possible_runs(place):
+def train(
+    workspace: Workspace,
+    place: Place,
+    recipe: str = MOBCLIP,
+    *,
+    config: Settings | None = None,
+    run: str | None = None,
+) -> Path:
+    """Train a recipe on a place, or go on training; the folder of the run.
+
+    run : its name, by default that of the recipe
+    """
+    recipes.check(place, recipe)
+    run = run or recipe
+    settings = settings_of(recipe, config)
+    if settings is None:
         raise ConfigError(
-            f"{place.name} has no run {recipe!r}; it can have {', '.join(possible_runs(place))}."
+            f"{recipe} is not trained: `mobclip embed {place.name} --run {recipe}` makes it. "
+            f"What is trained: {', '.join(TRAINED)}."
         )
-
-
-def train(workspace: Workspace, place: Place, config: TrainConfig, *, run: str = PAPER) -> Path:
-    """Train MobCLIP on a place, or go on training; the folder of the run."""
     folder = place.folder / "runs" / run
-    key = _run_key(place, PAPER, config)
+    key = _run_key(place, recipe, settings)
     if (folder / "model.safetensors").is_file() and _key_of(folder / "trained.json") == key:
         return folder
 
     from mobclip import training  # brings torch: only when there is something to train
 
+    epochs = getattr(settings, "epochs", 0)
+
     def on_epoch(metrics: training.EpochMetrics) -> None:
         text = f"training {run}: loss {metrics.loss:.3f}, held-out {metrics.validation:.3f}"
-        workspace.on_step(text, metrics.epoch, config.epochs)
+        workspace.on_step(text, metrics.epoch, epochs)
 
-    workspace.on_step(f"training {run}", 0, config.epochs)
-    training.train(place, config, folder, on_epoch)
+    workspace.on_step(f"training {run}", 0, epochs)
+    TRAINED[recipe].train(place, settings, folder, on_epoch)
     if not training.first():  # of several processes that train together, one writes
         return folder
-    if "poi" in place.tables:
-        training.text_map(place.tables["poi"], folder).save(folder / "text.safetensors")
     with atomic_path(folder / "README.md") as temporary:
-        temporary.write_text(_model_card(place, config, folder), "utf-8")
+        temporary.write_text(_model_card(place, recipe, settings, folder), "utf-8")
     write_json(folder / "trained.json", {"key": key})
-    workspace.on_step(f"{run} trained", config.epochs, config.epochs)
+    workspace.on_step(f"{run} trained", epochs, epochs)
     return folder
 
 
-def _model_card(place: Place, config: TrainConfig, folder: Path) -> str:
+def _model_card(place: Place, recipe: str, settings: Settings, folder: Path) -> str:
     """What a stranger must know of a trained model, with a YAML header as model hubs read it."""
     lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     best = min((json.loads(line) for line in lines), key=lambda one: one["validation"])
-    recall = ", ".join(f"{name} {share:.2f}" for name, share in best["recall"].items())
     header = {
         "library_name": "mobclip",
         "tags": ["h3", "place-embeddings", *place.modalities],
@@ -327,19 +345,22 @@ def _model_card(place: Place, config: TrainConfig, folder: Path) -> str:
         },
     }
     invented = " The place is invented." if place.provenance.get("generated") else ""
+    figures = "".join(
+        f"\n- {name.capitalize()} on what was held out, in the best epoch: "
+        + ", ".join(f"{one} {value:.2f}" for one, value in best[name].items())
+        + f" ({best['candidates']:,} candidates)."
+        for name in ("recall", "closeness")
+        if best.get(name)
+    )
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---
-# {PAPER} on {place.title}
+# {recipe} on {place.title}
 
-The recipe of MobCLIP (arXiv 2506.01297), re-trained on our data: not the authors' model.{invented}
+{recipes.about(recipe).capitalize()}. Trained on our data: not the authors' model.{invented}
 
 - Place: {place.name}, {len(place.cells):,} cells of H3 resolution {place.resolution}.
-- Output: one vector of {config.dims} numbers per cell, not normalised. Transductive: a cell outside
-  the place has none.
-- Best epoch: {best["epoch"]} of {len(lines)}; held-out loss {best["validation"]:.3f} nats;
-  recall@10 from mobility among {best["candidates"]:,} candidates: {recall}.
-- Settings: config.yaml. Quality: `mobclip probe {place.name}`, beside training-free runs, which
-  have been better so far.
+- Best epoch: {best["epoch"]} of {len(lines)}; held-out loss {best["validation"]:.3f}.{figures}
+- Settings: config.yaml. What it is worth: `mobclip probe {place.name}`, beside training-free runs.
 - Made by mobclip {__version__}.
 """
 
@@ -349,30 +370,29 @@ def embed(
     place: Place,
     run: str,
     *,
-    config: TrainConfig | None = None,
+    config: Settings | None = None,
     recipe: str | None = None,
     seed: int = 0,
     features: Features | None = None,
 ) -> Embeddings:
     """Embeddings of a run: fits a training-free one, reads off a trained one.
 
-    recipe : what makes the run, by default its name: `mobclip-paper` or a name in `BASELINES`
+    config : settings of a recipe that is trained; its seed is set here
+    recipe : what makes the run, by default its name (see `mobclip.recipes`)
     features : of this place and seed, where several runs share them
     """
     recipe = recipe or run
-    check_recipe(place, recipe)
+    recipes.check(place, recipe)
     folder = place.folder / "runs" / run
     path = folder / "embeddings.parquet"
-    config = replace(config or TrainConfig(), seed=seed)
     options = features.options if features else {}
-    key = _run_key(place, recipe, config if recipe == PAPER else {"seed": seed, **options})
+    settings = settings_of(recipe, config, seed=seed)
+    key = _run_key(place, recipe, settings or {"seed": seed, **options})
     if path.is_file() and read_footer(path).get("provenance", {}).get("key") == key:
         return Embeddings.load(path)
-    if recipe == PAPER:
-        train(workspace, place, config, run=run)
-        from mobclip import training
-
-        made = training.embed(place, folder, name=run)
+    if settings is not None:
+        train(workspace, place, recipe, config=settings, run=run)
+        made = TRAINED[recipe].embed(place, folder, run)
     else:
         workspace.on_step(f"fitting {run}", 0, 0)
         with threadpool_limits(1, "blas"):  # eigenproblems: see probes
@@ -477,20 +497,25 @@ def probeable(
 # ---- the main job ----------------------------------------------------------------------------
 
 
-def demo(workspace: Workspace, spec: PlaceSpec, config: TrainConfig | None = None) -> Place:
-    """Everything but the app: tokens, every run, PCA colours, probes."""
+def demo(
+    workspace: Workspace, spec: PlaceSpec, configs: Mapping[str, Settings] | None = None
+) -> Place:
+    """Everything but the app: tokens, every run, PCA colours, probes.
+
+    configs : recipe -> its settings, where they are not the default
+    """
     place = tokenize(workspace, spec)
     features = Features(place)
     for run in explored_runs(place):
-        embed(workspace, place, run, config=config, features=features)
+        embed(workspace, place, run, config=(configs or {}).get(run), features=features)
         project(workspace, place, run)
     if place.targets:
         probe(workspace, place)
     return place
 
 
-def _run_key(place: Place, recipe: str, settings: TrainConfig | Mapping[str, Any]) -> str:
-    plain = settings.to_dict() if isinstance(settings, TrainConfig) else dict(settings)
+def _run_key(place: Place, recipe: str, settings: Settings | Mapping[str, Any]) -> str:
+    plain = settings.to_dict() if isinstance(settings, Settings) else dict(settings)
     return digest(
         {
             "format": FORMAT,

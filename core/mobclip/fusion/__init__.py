@@ -8,10 +8,23 @@
 ============  ====================================================================
 """
 
-from mobclip.fusion.fusion import ALONE, GONE, HIDDEN, KNOWN, STATES, WORDS, Fusion, Network, Votes
+from mobclip.fusion.fusion import (
+    ALONE,
+    FUSION_FILE,
+    GONE,
+    HIDDEN,
+    KNOWN,
+    STATES,
+    WORDS,
+    Fusion,
+    Network,
+    Votes,
+    embed,
+)
 
 __all__ = [
     "ALONE",
+    "FUSION_FILE",
     "GONE",
     "HIDDEN",
     "KNOWN",
@@ -20,4 +33,5 @@ __all__ = [
     "Fusion",
     "Network",
     "Votes",
+    "embed",
 ]

@@ -22,14 +22,16 @@ from mobclip.baselines import shared_columns, spatial_kernel
 from mobclip.baselines.features import principal_axes
 from mobclip.baselines.shared import evidence as shared_evidence
 from mobclip.config import FusionConfig
+from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
 from mobclip.fusion.evidence import WIDE_DIMS, Evidence
 from mobclip.fusion.flows import FlowMap
 from mobclip.fusion.reader import Reader
 from mobclip.place import MOBILITY, Place
 from mobclip.storage import atomic_path
-from mobclip.textmap import TEXT_PREFIX
+from mobclip.textmap import TEXT_PREFIX, TextMap
 
+POI = "poi"
 FLOW_DIMS = 64  # singular vectors of each of the two flow matrices
 FARTHER = 0.75  # how much less a mean over the far surroundings counts than one over the near ones
 
@@ -295,6 +297,31 @@ class Fusion:
         states[:, column] = WORDS if words else ALONE
         return self.combine(votes, states)
 
+    def text_map(self) -> TextMap | None:
+        """`of_token(POI, text, words=True)` as one map; None for a model without POI text."""
+        if POI not in self.modalities or not (text := self._text_of(POI)).any():
+            return None
+        reader = self.readers[POI]
+        weight = reader.axes[text] @ self.axes[f"{POI}.smooth"]
+        network = None
+        if self.network is not None:
+            column, dims = self.modalities.index(POI), self.dims
+            states = np.full((1, len(self.modalities)), GONE, np.int8)
+            states[:, column] = WORDS
+            nothing = np.zeros((1, len(self.modalities), dims), np.float32)
+            flags = network_inputs(nothing, states)[0]
+            network = {
+                "inner": VOTE_SCALE * self.network.inner[column * dims : (column + 1) * dims],
+                "inner_bias": flags @ self.network.inner + self.network.inner_bias,
+                "outer": self.network.outer,
+                "outer_bias": self.network.outer_bias,
+            }
+        return TextMap(
+            weight=weight.astype(np.float32),
+            bias=(-reader.mean[text] @ weight).astype(np.float32),
+            network=network,
+        )
+
     def _vote(self, name: str, kind: str, block: np.ndarray) -> Float32[np.ndarray, "cells dims"]:
         key = f"{name}.{kind}"
         return ((block - self.means[key]) @ self.axes[key]).astype(np.float32)
@@ -377,6 +404,25 @@ class Fusion:
             settings=FusionConfig.from_dict(header["settings"]),
             network=Network(**network) if network else None,
         )
+
+
+FUSION_FILE = "fusion.safetensors"  # in the folder of a run: the whole model
+
+
+def embed(place: Place, folder: Path | str, *, name: str) -> Embeddings:
+    """Embeddings of a place by a trained model, which may have been trained on others."""
+    fusion = Fusion.load(Path(folder) / FUSION_FILE)
+    return Embeddings(
+        name=name,
+        cells=place.cells,
+        vectors=np.ascontiguousarray(fusion.embed(place), np.float32),
+        present=place.present,
+        provenance={
+            "recipe": "mobclip: evidence of all modalities, filled in, smoothed and fused",
+            "modalities": list(fusion.modalities),
+            "settings": fusion.settings.to_dict(),
+        },
+    )
 
 
 def _table(

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from mobclip import __version__, pipeline
+from mobclip import __version__, pipeline, recipes
 from mobclip.baselines import DIMS, Features
-from mobclip.config import TrainConfig
+from mobclip.config import Settings
 from mobclip.evaluation.bootstrap import BlockBootstrap, Interval
 from mobclip.manifest import PlaceSpec
-from mobclip.pipeline import PAPER, Workspace
+from mobclip.pipeline import Workspace
 from mobclip.place import MOBILITY, Place, Target
 from mobclip.probes import FOLDS, SEEDS, Score, least_units
 from mobclip.splits import Protocol
@@ -28,6 +28,7 @@ from mobclip.studies.variants import (
     r2_of,
     stored,
     subsets,
+    varied_settings,
 )
 
 FORMAT = 1
@@ -68,7 +69,7 @@ def ablate(
     *,
     recipe: str,
     seeds: Sequence[int] = SEEDS,
-    config: TrainConfig | None = None,
+    config: Settings | None = None,
 ) -> dict[str, Any]:
     """Score a recipe with less than it has; mean R² over the number targets of the place.
 
@@ -97,8 +98,8 @@ def ablate(
     Parameters
     ----------
     given : a place; or its manifest entry, which the resolution needs too
-    recipe : mobclip-paper or a name in `BASELINES`
-    config : of mobclip-paper; its seed and, in the study of dims, its dims are set here
+    recipe : see `mobclip.recipes`
+    config : of a recipe that is trained; its seed and, in the study of dims, its dims are set here
 
     Returns
     -------
@@ -107,9 +108,9 @@ def ablate(
     """
     spec = given if isinstance(given, PlaceSpec) else None
     place = given if isinstance(given, Place) else pipeline.tokenize(workspace, given)
-    pipeline.check_recipe(place, recipe)
-    config = config or TrainConfig()
-    own_dims = config.dims if recipe == PAPER else DIMS
+    recipes.check(place, recipe)
+    config = varied_settings(recipe, config)
+    own_dims = getattr(config, "dims", DIMS)
     path = place.folder / "evaluation" / "ablation.json"
     key = digest(
         {
@@ -118,7 +119,7 @@ def ablate(
             "place": place.provenance.get("key"),
             "recipe": recipe,
             "seeds": list(seeds),
-            "config": config.to_dict() if recipe == PAPER else None,
+            "config": config and config.to_dict(),
             "resolutions": spec is not None,
         }
     )
@@ -226,7 +227,7 @@ def _score_all(
     targets: Mapping[str, Target],
     recipe: str,
     seeds: Sequence[int],
-    config: TrainConfig,
+    config: Settings | None,
 ) -> dict[tuple[Any, ...], _Scored]:
     """Evidence -> scores; what several studies ask is computed once."""
     unique = {one.evidence: one for one in variations}
@@ -240,7 +241,7 @@ def _score_all(
             done = sum(map(len, r2.values()))
             workspace.on_step(f"ablating {recipe}: {one.study} {one.what}", done, steps)
             features = None
-            if recipe != PAPER and one.modalities is None:
+            if config is None and one.modalities is None:
                 known = None if one.known is None else frozenset(one.known)
                 same = one.dims is None and known is None
                 features = shared if same else shared.varied(dims=one.dims or DIMS, known=known)
@@ -285,7 +286,7 @@ def _resolutions(
     place: Place,
     recipe: str,
     seeds: Sequence[int],
-    config: TrainConfig,
+    config: Settings | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """The same place in coarser and finer cells, scored on the units that all have."""
     own = place.resolution
@@ -341,7 +342,7 @@ def _score_resolutions(
     targets: Mapping[int, Mapping[str, Target]],
     recipe: str,
     seeds: Sequence[int],
-    config: TrainConfig,
+    config: Settings | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     scored = {}
     for resolution, place in places.items():

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool, UInt64
 from scipy import sparse
 
-from mobclip import __version__, grid, pipeline
+from mobclip import __version__, grid, pipeline, recipes
 from mobclip.baselines import BASELINES, Features
-from mobclip.config import TrainConfig
+from mobclip.config import Settings
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.evaluation.bootstrap import BlockBootstrap
@@ -21,11 +21,12 @@ from mobclip.evaluation.leakage import audit
 from mobclip.evaluation.report import write_report
 from mobclip.evaluation.retrieval import hierarchical_ap, text_recall, twin_recall
 from mobclip.manifest import PlaceSpec
-from mobclip.pipeline import PAPER, Workspace
+from mobclip.pipeline import Workspace
 from mobclip.place import Place, Target
 from mobclip.probes import FOLDS, PROBES, SEEDS, Score, boosting, folds_of, held_out, ladder
 from mobclip.probes.conformal import intervals
 from mobclip.probes.metrics import PRIMARY
+from mobclip.recipes import MOBCLIP, PAPER
 from mobclip.splits import Folds, Protocol
 from mobclip.storage import digest, read_json, write_json
 from mobclip.studies.flows import flow_study
@@ -53,7 +54,7 @@ def evaluate(
     place: Place,
     *,
     seeds: Sequence[int] = SEEDS,
-    config: TrainConfig | None = None,
+    configs: Mapping[str, Settings] | None = None,
     external: Sequence[Path] = (),
     buffer_km: float = 0.0,
     quick: bool = False,
@@ -72,7 +73,7 @@ def evaluate(
     quick : leave out what takes long: held-out flows, boosted trees, the paper's protocol
     """
     pipeline.probeable(place.name, place.targets)  # says so where there is none
-    runs = _runs(workspace, place, config)
+    runs = _runs(workspace, place, configs or {})
     covered = np.ones(len(place.cells), bool)
     for path in external:
         run, here = _external(path, place)
@@ -89,7 +90,7 @@ def evaluate(
         place=place,
         runs=runs,
         seeds=tuple(seeds),
-        config=config or TrainConfig(),
+        configs=configs or {},
         covered=covered,
         targets=targets,
         buffer_km=buffer_km,
@@ -114,7 +115,7 @@ def evaluate(
         **evaluation.ladder(),
     }
     best = [line["run"] for line in results["ladder"] if not runs[line["run"]].external]
-    shown = list(dict.fromkeys([*best[:2], *([PAPER] if PAPER in runs else [])]))
+    shown = list(dict.fromkeys([*best[:2], *(one for one in (MOBCLIP, PAPER) if one in runs)]))
     results["conformal"] = evaluation.part("conformal", shown, evaluation.conformal)
     results["leakage"] = evaluation.part("leakage", ["pca"], lambda _: evaluation.leakage())
     results["retrieval"] = evaluation.part(
@@ -126,7 +127,9 @@ def evaluate(
     if not quick:
         results["flows"] = evaluation.part("flows", list(runs), evaluation.flows)
         compared = list(
-            dict.fromkeys([*best[:1], *([PAPER] if PAPER in runs else []), "coordinates"])
+            dict.fromkeys(
+                [*best[:1], *(one for one in (MOBCLIP, PAPER) if one in runs), "coordinates"]
+            )
         )
         results["paper"] = evaluation.part("paper", compared, evaluation.paper)
     folder = place.folder / "evaluation"
@@ -150,7 +153,7 @@ def _defined(value: Any) -> Any:
     return value
 
 
-def _runs(workspace: Workspace, place: Place, config: TrainConfig | None) -> dict[str, Run]:
+def _runs(workspace: Workspace, place: Place, configs: Mapping[str, Settings]) -> dict[str, Run]:
     features: dict[int, Features] = {}
 
     def embedded(name: str) -> Callable[[int], Embeddings]:
@@ -164,18 +167,18 @@ def _runs(workspace: Workspace, place: Place, config: TrainConfig | None) -> dic
                 name if explored else f"seed{seed}/{name}",
                 recipe=name,
                 seed=seed,
-                config=config,
+                config=configs.get(name),
                 features=features[seed],
             )
 
         return of
 
     runs = {}
-    for name in pipeline.possible_runs(place):
+    for name in recipes.possible(place):
         baseline = BASELINES.get(name)
         runs[name] = Run(
             name=name,
-            about=baseline.about if baseline else "MobCLIP as published, re-trained on our data",
+            about=recipes.about(name),
             probe=baseline.probe if baseline else "ridge",
             training_free=baseline is not None,
             embeddings=embedded(name),
@@ -235,7 +238,7 @@ class _Evaluation:
     place: Place
     runs: dict[str, Run]
     seeds: tuple[int, ...]
-    config: TrainConfig
+    configs: Mapping[str, Settings]
     covered: Bool[np.ndarray, "cells"]
     targets: dict[str, Target]
     buffer_km: float
@@ -251,7 +254,7 @@ class _Evaluation:
                 "format": FORMAT,
                 "version": __version__,
                 "place": self.place.provenance.get("key"),
-                "config": self.config.to_dict(),
+                "configs": {name: one.to_dict() for name, one in self.configs.items()},
                 "seeds": self.seeds,
                 "runs": [[run, self.key(run)] for run in runs],
                 "covered": np.packbits(self.covered).tobytes().hex(),
@@ -463,7 +466,7 @@ class _Evaluation:
     def flows(self, runs: Sequence[str]) -> list[dict[str, Any]]:
         """Held-out flows between cells, from the embeddings of a place without them."""
         kept = [run for run in runs if not self.runs[run].external]
-        return flow_study(self.workspace, self.place, kept, seeds=self.seeds, config=self.config)
+        return flow_study(self.workspace, self.place, kept, seeds=self.seeds, configs=self.configs)
 
     def paper(self, runs: Sequence[str]) -> list[dict[str, Any]]:
         """The paper's own protocol, once: one random split, one seed."""

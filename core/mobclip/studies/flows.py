@@ -2,15 +2,15 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from mobclip import pipeline
+from mobclip import pipeline, recipes
 from mobclip.baselines import Features
-from mobclip.config import TrainConfig
+from mobclip.config import Settings
 from mobclip.errors import ConfigError
 from mobclip.evaluation.flows import co_visitation, flows, gravity, probe, radiation, score
 from mobclip.graph import hold_out
@@ -31,7 +31,7 @@ def flow_study(
     runs: Sequence[str],
     *,
     seeds: Sequence[int] = SEEDS,
-    config: TrainConfig | None = None,
+    configs: Mapping[str, Settings] | None = None,
 ) -> list[dict[str, Any]]:
     """Scores of every run, of distance and strengths only, of gravity and of radiation.
 
@@ -47,7 +47,7 @@ def flow_study(
     """
     if place.graph is None:
         return []
-    if POI_COUNTS in pipeline.possible_runs(place):
+    if POI_COUNTS in recipes.possible(place):
         runs = list(dict.fromkeys([*runs, POI_COUNTS]))
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in seeds:
@@ -73,7 +73,7 @@ def flow_study(
                     name,
                     recipe=run,
                     seed=seed,
-                    config=config,
+                    config=(configs or {}).get(run),
                     features=features,
                 ).at(place.cells)
             workspace.on_step(f"predicting held-out flows: {run}, seed {seed}", done, len(runs))

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Float64, UInt64
 from scipy import sparse
 
-from mobclip import __version__, grid, pipeline, sources
+from mobclip import __version__, grid, pipeline, recipes, sources
 from mobclip.baselines import DIMS
-from mobclip.config import TrainConfig
+from mobclip.config import Settings
 from mobclip.errors import ConfigError
 from mobclip.evaluation.scaling import MIN_POINTS, fit_power_law
 from mobclip.graph import MobilityGraph
 from mobclip.manifest import PlaceSpec
 from mobclip.modalities import MODALITIES
-from mobclip.pipeline import PAPER, Workspace
+from mobclip.pipeline import Workspace
 from mobclip.place import MOBILITY, Place, Target
 from mobclip.probes import FOLDS, SEEDS, Score
 from mobclip.records import PointRecords
@@ -36,6 +36,7 @@ from mobclip.studies.variants import (
     r2_of,
     stored,
     subsets,
+    varied_settings,
 )
 
 FORMAT = 1
@@ -54,13 +55,13 @@ class _Study:
     place: Place
     recipe: str
     seeds: Sequence[int]
-    config: TrainConfig
+    config: Settings | None
     targets: Mapping[str, Target]
 
     @property
     def own_dims(self) -> int:
         """Dimensions of the recipe as it is."""
-        return self.config.dims if self.recipe == PAPER else DIMS
+        return int(getattr(self.config, "dims", DIMS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def scale(
     recipe: str,
     seeds: Sequence[int] = SEEDS,
     axes: Sequence[str] | None = None,
-    config: TrainConfig | None = None,
+    config: Settings | None = None,
 ) -> dict[str, Any]:
     """Score a recipe with ever less of one thing, and fit error = a * x^(-b) (+ c).
 
@@ -144,9 +145,9 @@ def scale(
 
     Parameters
     ----------
-    recipe : mobclip-paper or a name in `BASELINES`
+    recipe : see `mobclip.recipes`
     axes : some of `AXES`; default all
-    config : of mobclip-paper; its seed and, along dims, its dims are set here
+    config : of a recipe that is trained; its seed and, along dims, its dims are set here
 
     Returns
     -------
@@ -158,14 +159,14 @@ def scale(
         if axis not in AXES:
             raise ConfigError(f"no axis {axis!r}: choose among {', '.join(AXES)}.")
     place = pipeline.tokenize(workspace, spec)
-    pipeline.check_recipe(place, recipe)
+    recipes.check(place, recipe)
     study = _Study(
         workspace=workspace,
         spec=spec,
         place=place,
         recipe=recipe,
         seeds=seeds,
-        config=config or TrainConfig(),
+        config=varied_settings(recipe, config),
         targets=number_targets(place),
     )
     path = place.folder / "evaluation" / "scaling.json"
@@ -176,12 +177,12 @@ def scale(
             "place": place.provenance.get("key"),
             "recipe": recipe,
             "seeds": list(seeds),
-            "config": study.config.to_dict() if recipe == PAPER else None,
+            "config": study.config and study.config.to_dict(),
         }
     )
     table = stored(path).get(recipe, {})
     if table.get("key") != key:
-        way = "trained" if recipe == PAPER else "training-free"
+        way = "trained" if study.config else "training-free"
         table = {
             "key": key,
             "place": place.name,

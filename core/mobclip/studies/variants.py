@@ -17,14 +17,15 @@ from jaxtyping import Float64
 from safetensors import safe_open
 from threadpoolctl import threadpool_limits
 
-from mobclip import pipeline
+from mobclip import pipeline, recipes
 from mobclip.baselines import BASELINES, DIMS, Features
 from mobclip.baselines.propagation import ALONG_FLOWS
-from mobclip.config import TrainConfig
+from mobclip.config import LocationConfig, Settings
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
-from mobclip.pipeline import PAPER, Workspace
-from mobclip.place import MOBILITY, Place, Target
+from mobclip.fusion import FUSION_FILE
+from mobclip.pipeline import Workspace
+from mobclip.place import Place, Target
 from mobclip.probes import HeldOut, held_out
 from mobclip.splits import Protocol
 from mobclip.storage import read_json
@@ -53,7 +54,9 @@ MEMORY = {
     "itself (tracemalloc)",
 }
 PARAMETERS = {
-    PAPER: "all numbers of model.safetensors: node table, encoders, column statistics",
+    recipes.PAPER: "all numbers of model.safetensors: node table, encoders, column statistics",
+    recipes.MOBCLIP: "all numbers of fusion.safetensors: axes, column statistics, vectors of the "
+    "partners of flows, and the network",
     "pca": "mean and scale of each column, and the axes",
     "propagated": "mean and scale of each column, the axes, and the mean and axes of the blocks of "
     "surroundings",
@@ -68,7 +71,7 @@ def fit(
     recipe: str,
     seed: int,
     dims: int | None = None,
-    config: TrainConfig | None = None,
+    config: Settings | None = None,
     features: Features | None = None,
 ) -> Fit:
     """Embeddings of a variation of a place.
@@ -83,12 +86,13 @@ def fit(
     dims : instead of the recipe's own
     features : of this place, seed and dims, where several fits share them
     """
-    pipeline.check_recipe(place, recipe)
-    if recipe == PAPER:
-        config = config or TrainConfig()
-        config = replace(config, dims=dims or config.dims)
-        run = f"variants/{name}/seed{seed}"
-        made = pipeline.embed(workspace, place, run, recipe=PAPER, seed=seed, config=config)
+    recipes.check(place, recipe)
+    settings = varied_settings(recipe, config)
+    if settings is not None:
+        if dims:
+            settings = replace(settings, dims=dims)  # type: ignore[call-arg]
+        run = f"variants/{recipe}/{name}/seed{seed}"
+        made = pipeline.embed(workspace, place, run, recipe=recipe, seed=seed, config=settings)
         folder = place.folder / "runs" / run
         if (folder / "checkpoints").is_dir():
             shutil.rmtree(folder / "checkpoints")
@@ -97,7 +101,9 @@ def fit(
             embeddings=made,
             seconds=sum(json.loads(line)["seconds"] for line in lines),
             peak_mb=_high_water_mb(),
-            parameters=_floats_in(folder / "model.safetensors"),
+            parameters=_floats_in(
+                folder / (FUSION_FILE if recipe == recipes.MOBCLIP else "model.safetensors")
+            ),
         )
     if features is None:
         features = Features(place, seed=seed, dims=dims or DIMS)
@@ -117,6 +123,17 @@ def fit(
         peak_mb=peak / 2**20,
         parameters=_floats_of(recipe, features, made.dims),
     )
+
+
+def varied_settings(recipe: str, config: Settings | None) -> Settings | None:
+    """Settings of a recipe that is trained, None for the others; `ConfigError` where they are few.
+
+    Location encoders know neither modalities nor dimensions that could be varied.
+    """
+    settings = pipeline.settings_of(recipe, config)
+    if isinstance(settings, LocationConfig):
+        raise ConfigError(f"{recipe} is a function of position: there is nothing to take from it.")
+    return settings
 
 
 def name_of(modalities: Sequence[str] | None = None, dims: int | None = None) -> str:
@@ -164,12 +181,12 @@ def subsets(recipe: str, modalities: Sequence[str]) -> list[tuple[str, ...]]:
 
     `mobclip-paper` aligns others to mobility: it needs mobility and one more.
     """
-    needs = MOBILITY if recipe == PAPER else BASELINES[recipe].needs
+    needs = recipes.needs(recipe)
     return [
         chosen
-        for size in range(1 if recipe != PAPER else 2, len(modalities) + 1)
+        for size in range(1 if recipe != recipes.PAPER else 2, len(modalities) + 1)
         for chosen in combinations(modalities, size)
-        if needs is None or needs in chosen
+        if set(needs) <= set(chosen)
     ]
 
 

@@ -1,8 +1,9 @@
 """Training: batches, loop, checkpoints, embedding. The floor that joins torch and files."""
 
 from mobclip.training.distributed import first
+from mobclip.training.fusion import train_fusion
 from mobclip.training.loop import EpochMetrics
 from mobclip.training.paper import embed, train
 from mobclip.training.text import text_map
 
-__all__ = ["EpochMetrics", "embed", "first", "text_map", "train"]
+__all__ = ["EpochMetrics", "embed", "first", "text_map", "train", "train_fusion"]

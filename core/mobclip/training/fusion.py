@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mobclip.config import FusionConfig
-from mobclip.embeddings import Embeddings, unit_rows
-from mobclip.errors import ArtefactError, ConfigError
-from mobclip.fusion import ALONE, GONE, HIDDEN, KNOWN, STATES, WORDS, Fusion, Network
+from mobclip.embeddings import unit_rows
+from mobclip.errors import ConfigError
+from mobclip.fusion import ALONE, FUSION_FILE, GONE, HIDDEN, KNOWN, STATES, WORDS, Fusion, Network
 from mobclip.fusion.fusion import doubt, network_inputs
 from mobclip.model.fusion import FusionNetwork
 from mobclip.model.losses import info_nce
@@ -25,7 +25,6 @@ from mobclip.training.distributed import first
 from mobclip.training.loop import EpochMetrics, fit
 from mobclip.training.schedule import Schedule
 
-FUSION_FILE = "fusion.safetensors"  # the whole model, for inference without torch
 RECALL_AT, CANDIDATES = 10, 1000
 
 
@@ -109,11 +108,14 @@ class FusionTask:
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         """Squared error and contrast of the rows, with evidence hidden at random."""
         states = self.hidden(rows, rng)
-        made, target = self._made(rows, states)
+        made, target, told = self._made(rows, states)
         error = ((made - target) ** 2).sum(1).mean() / self.variance
         terms = {"error": error}
         if self.config.contrast:
-            contrast = info_nce(made, target, self.model.temperature)
+            # Of nothing no direction is asked: where all votes are 0 the network starts at 0 too,
+            # and the gradient of a cosine there is without bounds.
+            told_or_target = torch.where(told[:, None], made, target)
+            contrast = info_nce(told_or_target, target, self.model.temperature)
             terms["contrast"] = self.config.contrast * contrast
         return terms
 
@@ -128,8 +130,8 @@ class FusionTask:
         n, m = len(rows), len(self.fusion.modalities)
         some = np.where(rng.random((n, m)) < 0.5, HIDDEN, GONE)
         some = np.where(rng.random((n, m)) < 0.6, KNOWN, some)
-        weight = self.present[rows] + 1e-3  # one that the cell has, where it has any
-        chosen = np.argmax(rng.random((n, m)) ** (1 / weight), axis=1)
+        # One that the cell has, where it has any.
+        chosen = np.argmax(rng.random((n, m)) + self.present[rows], axis=1)
         only = np.arange(m) == chosen[:, None]
         with_surroundings = np.where(only, KNOWN, GONE)
         brought = np.where(only & self.words & (rng.random((n, 1)) < 0.5), WORDS, ALONE)
@@ -169,7 +171,8 @@ class FusionTask:
             "temperature": float(self.model.temperature.detach()),
         }
 
-    def _made(self, rows: np.ndarray, states: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _made(self, rows: np.ndarray, states: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings from what is left, those from all, and (rows,) bool: is any vote not 0."""
         votes = np.empty((len(rows), len(self.fusion.modalities), self.fusion.dims), np.float32)
         of_place = np.searchsorted(self.starts, rows, side="right") - 1
         for i, start in enumerate(self.starts[:-1]):
@@ -179,26 +182,8 @@ class FusionTask:
         share = torch.from_numpy(doubt(states)).to(self.device)
         total = torch.from_numpy(votes.sum(1)).to(self.device)
         made = total + self.model(inputs) * share[:, None]
-        return made, torch.from_numpy(self.target[rows]).to(self.device)
-
-
-def embed_fusion(place: Place, folder: Path | str, *, name: str) -> Embeddings:
-    """Embeddings of a place by a trained model, which may have been trained on others."""
-    path = Path(folder) / FUSION_FILE
-    if not path.is_file():
-        raise ArtefactError(f"{path} is missing: run `mobclip train {place.name}` first.")
-    fusion = Fusion.load(path)
-    return Embeddings(
-        name=name,
-        cells=place.cells,
-        vectors=np.ascontiguousarray(fusion.embed(place), np.float32),
-        present=place.present,
-        provenance={
-            "recipe": "mobclip: smoothed evidence of all modalities, fused",
-            "modalities": list(fusion.modalities),
-            "settings": fusion.settings.to_dict(),
-        },
-    )
+        target = torch.from_numpy(self.target[rows]).to(self.device)
+        return made, target, (total != 0).any(1)
 
 
 def _exported(weights: dict[str, Tensor]) -> Network:
