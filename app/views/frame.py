@@ -13,7 +13,7 @@ from map_component import Fly, hex_map
 from state import Selection
 from streamlit.delta_generator import DeltaGenerator
 
-from mobclip import grid
+from mobclip import grid, recipes
 from mobclip.baselines import BASELINES
 
 MODALITIES = {
@@ -22,7 +22,6 @@ MODALITIES = {
     "demographics": "Demographics",
     "mobility": "Mobility",
 }
-TRAINED = "MobCLIP as in the paper, trained to match all kinds of evidence"
 
 
 def style() -> None:
@@ -45,7 +44,8 @@ def run_name(run: str, ranking: dict[str, float]) -> str:
 
 
 def _about_run(run: str) -> str:
-    return BASELINES[run].about if run in BASELINES else TRAINED
+    known = run in BASELINES or run in recipes.TRAINED
+    return recipes.about(run) if known else "a run of your own"
 
 
 def nothing_yet(data: Path) -> None:
