@@ -48,6 +48,40 @@ class Evidence:
         wide = (total / np.maximum(share, LEAST_WIDE)[:, None]).astype(np.float32)
         return cls(own=own, present=present, near_known=near_known, wide=wide, **means)
 
+    def without_own(self, kernel: sparse.csr_array) -> "Evidence":
+        """What is left of each cell when its own token is hidden: its surroundings alone.
+
+        A mean over its surroundings holds the token of the cell too, up to all of it where no
+        neighbour has one. The near mean is taken again without it. For the farther ones the cells
+        are dealt into two halves, and each cell is shown the means over the half it is not in:
+        steps of smoothing come back to where they started, so it cannot be taken off afterwards.
+        """
+        others = kernel.copy()
+        others.setdiag(0)
+        share = others @ self.present.astype(np.float32)
+        even = np.arange(len(self.own)) % 2 == 0
+        half = {
+            side: Evidence.gather(
+                np.where((even == side)[:, None], self.own, 0).astype(np.float32),
+                self.present & (even == side),
+                kernel,
+            )
+            for side in (True, False)
+        }
+
+        def farther(kind: str) -> np.ndarray:
+            shown = np.where(even[:, None], getattr(half[False], kind), getattr(half[True], kind))
+            return np.where(self.present[:, None], shown, getattr(self, kind))
+
+        return Evidence(
+            own=np.zeros_like(self.own),
+            present=np.zeros_like(self.present),
+            near=_mean(others @ self.own, share, 0.0),
+            near_known=share > 0,
+            far=farther("far"),
+            wide=farther("wide"),
+        )
+
 
 def _mean(total: np.ndarray, share: np.ndarray, least: float) -> Float32[np.ndarray, "cells dims"]:
     known = share > least

@@ -8,7 +8,7 @@ multiplied by 0); training teaches it what the rest says of what is missing.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from scipy import sparse
 
 from mobclip.baselines import shared_columns, spatial_kernel
 from mobclip.baselines.features import principal_axes
@@ -54,6 +55,7 @@ class Votes:
     """What each modality says of each cell of a place, by state; GONE says nothing, 0."""
 
     modalities: tuple[str, ...]
+    dims: int
     of_state: Mapping[int, Mapping[str, Float32[np.ndarray, "cells dims"]]]
     present: Mapping[str, Bool[np.ndarray, "cells"]]
 
@@ -61,8 +63,7 @@ class Votes:
         self, rows: np.ndarray, states: Int8[np.ndarray, "rows modalities"]
     ) -> Float32[np.ndarray, "rows modalities dims"]:
         """The vote of each modality at some cells, in the given states."""
-        first = self.of_state[KNOWN][self.modalities[0]]
-        votes = np.zeros((len(rows), len(self.modalities), first.shape[1]), np.float32)
+        votes = np.zeros((len(rows), len(self.modalities), self.dims), np.float32)
         for column, name in enumerate(self.modalities):
             for state, tables in self.of_state.items():
                 here = states[:, column] == state
@@ -164,7 +165,7 @@ class Fusion:
             means={},
             settings=settings,
         )
-        gathered = [unfinished.evidence(place) for place in places]
+        gathered = [unfinished.evidence(place, spatial_kernel(place.cells)) for place in places]
         blocks: dict[str, np.ndarray] = {}
         for name in modalities:
             each = [_blocks(one[name], settings) for one in gathered]
@@ -200,12 +201,12 @@ class Fusion:
         """Length of an embedding."""
         return int(next(iter(self.axes.values())).shape[1])
 
-    def evidence(self, place: Place) -> dict[str, Evidence]:
+    def evidence(self, place: Place, kernel: sparse.csr_array) -> dict[str, Evidence]:
         """What each modality of the model says at and around the cells of a place.
 
-        A modality that the place does not have is present nowhere.
+        A modality that the place does not have is present nowhere. `kernel` is one step of
+        smoothing over the cells.
         """
-        kernel = spatial_kernel(place.cells)
         found = {}
         for name, reader in self.readers.items():
             if name in place.modalities:
@@ -217,20 +218,29 @@ class Fusion:
             found[name] = Evidence.gather(own, present, kernel)
         return found
 
-    def votes(self, place: Place) -> Votes:
-        """What each modality says of each cell, by state."""
+    def votes(self, place: Place, states: Collection[int] = (KNOWN, HIDDEN, ALONE, WORDS)) -> Votes:
+        """What each modality says of each cell, in the states that are asked for."""
         of_state: dict[int, dict[str, np.ndarray]] = {KNOWN: {}, HIDDEN: {}, ALONE: {}, WORDS: {}}
         present = {}
-        for name, one in self.evidence(place).items():
-            blocks = _blocks(one, self.settings)
-            around = self._vote(name, "wide", blocks["wide"])
-            smooth = self._vote(name, "smooth", blocks["smooth"])
-            of_state[KNOWN][name] = smooth + around + self._vote(name, "present", blocks["present"])
-            guess = _around(one, self.settings)
-            of_state[HIDDEN][name] = self._vote(name, "smooth", guess) + around
-            of_state[ALONE][name] = self._alone(name, one.own)
+        kernel = spatial_kernel(place.cells)
+        for name, one in self.evidence(place, kernel).items():
+            if KNOWN in states:
+                own = _blocks(one, self.settings)
+                of_state[KNOWN][name] = (
+                    self._vote(name, "smooth", own["smooth"])
+                    + self._vote(name, "wide", own["wide"])
+                    + self._vote(name, "present", own["present"])
+                )
+            if HIDDEN in states:
+                # Not that there is none: the presence is at its mean.
+                left = _blocks(one.without_own(kernel), self.settings)
+                of_state[HIDDEN][name] = self._vote(name, "smooth", left["smooth"]) + self._vote(
+                    name, "wide", left["wide"]
+                )
+            if ALONE in states:
+                of_state[ALONE][name] = self._alone(name, one.own)
             words = self._text_of(name)
-            if words.any() and name in place.tables:
+            if WORDS in states and words.any() and name in place.tables:
                 # As `alone`, with every other column at its mean.
                 values, here = place.tables[name].aligned(place.cells)
                 reader = self.readers[name]
@@ -239,7 +249,7 @@ class Fusion:
                 text = np.where(here[:, None], text, 0).astype(np.float32)
                 of_state[WORDS][name] = self._alone(name, text)
             present[name] = one.present
-        return Votes(modalities=self.modalities, of_state=of_state, present=present)
+        return Votes(modalities=self.modalities, dims=self.dims, of_state=of_state, present=present)
 
     def combine(
         self,
@@ -258,8 +268,6 @@ class Fusion:
         states : modality -> state in which it is taken at every cell; KNOWN where not named, GONE
             where the place does not have the modality at all
         """
-        votes = self.votes(place)
-        rows = np.arange(len(place.cells))
         named = dict(states or {})
         if unknown := sorted(set(named) - set(self.modalities)):
             raise ConfigError(
@@ -272,6 +280,8 @@ class Fusion:
             ],
             np.int8,
         )
+        votes = self.votes(place, set(taken.tolist()))
+        rows = np.arange(len(place.cells))
         made = np.empty((len(rows), self.dims), np.float32)
         for part in np.array_split(rows, max(1, len(rows) // 16_384)):
             here = np.broadcast_to(taken, (len(part), len(taken))).copy()
