@@ -127,7 +127,11 @@ class FusionConfig(Settings):
         self._at_least(
             0, "wide", "presence", "emphasis", "contrast", "learning_rate", "weight_decay"
         )
-        self._share("near", "fill", "validation_share")
+        self._share("near", "fill")
+        if not 0 < self.validation_share < 1:
+            raise ConfigError(
+                f"validation_share={self.validation_share}: it is a share between 0 and 1."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

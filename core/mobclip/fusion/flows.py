@@ -34,7 +34,7 @@ class FlowMap:
         for kind in KINDS:
             u, s, vt = truncated_svd(_weighted(graph, kind), dims, rng=rng)
             # A direction without strength says nothing, and would be divided by nearly 0.
-            keep = s > 1e-6 * max(s[0], 1e-30)
+            keep = s > 1e-6 * max(s.max(initial=0), 1e-30)
             scale = 1 / np.sqrt(s[keep])
             partners[f"{kind}_out"] = (vt[keep].T * scale).astype(np.float32)
             partners[f"{kind}_in"] = (u[:, keep] * scale).astype(np.float32)

@@ -33,7 +33,16 @@ class Reader:
         columns: Sequence[str],
         groups: np.ndarray,
     ) -> "Reader":
-        """From the cells of one or more places; columns of one group share a scale ("": alone)."""
+        """From the cells of one or more places; columns of one group share a scale ("": alone).
+
+        What no cell has, or what is the same in all, is read as nothing: 0 dims.
+        """
+        if not present.any() or not len(columns):
+            return cls(
+                columns=tuple(columns),
+                mean=np.zeros(len(columns), np.float32),
+                axes=np.zeros((len(columns), 0), np.float32),
+            )
         even = scaled(values, present, columns, groups)
         here = even.values[present]
         axes = principal_axes(here, MOST)
