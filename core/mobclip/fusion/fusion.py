@@ -126,6 +126,7 @@ class Fusion:
     readers: Mapping[str, Reader]
     flow_map: FlowMap | None  # of the one place it was fitted on; None: of several, see `fit`
     shared: Mapping[str, tuple[str, ...]] | None  # columns in common, where of several places
+    resolution: int  # of the cells: counts of a cell grow with its area
     axes: Mapping[str, Float32[np.ndarray, "_ dims"]]  # `<m>.smooth`, `<m>.wide`, `<m>.present`
     means: Mapping[str, Float32[np.ndarray, " _"]]  # of the same columns
     settings: FusionConfig
@@ -138,10 +139,13 @@ class Fusion:
         Of one place all columns are used. Of several, those that mean the same in all (see
         `baselines.shared_columns`), and their cells count alike.
         """
+        if not places:
+            raise ConfigError("no place to make a model of: name one or more.")
         shared = None
         flow_map = None
         if len(places) > 1:
-            shared = shared_columns({place.name: place for place in places})
+            numbered = enumerate(places, 1)  # variations of one place have one name
+            shared = shared_columns({f"{i}: {place.name}": place for i, place in numbered})
             modalities = tuple(shared)
         else:
             modalities = places[0].modalities
@@ -161,6 +165,7 @@ class Fusion:
             readers=readers,
             flow_map=flow_map,
             shared=shared,
+            resolution=places[0].resolution,
             axes={},
             means={},
             settings=settings,
@@ -180,6 +185,12 @@ class Fusion:
             ]
         )
         axes = principal_axes(stacked, settings.dims)
+        if axes.shape[1] == 0:
+            names = ", ".join(place.name for place in places)
+            raise ConfigError(
+                f"no cell of {names} differs from another in {', '.join(modalities)}: there is "
+                "nothing to tell them apart by. Add a modality, or cells."
+            )
         spread = (stacked @ axes).std(0)
         axes = axes * (spread / spread[0]) ** settings.emphasis
         ends = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
@@ -188,6 +199,7 @@ class Fusion:
             readers=readers,
             flow_map=flow_map,
             shared=shared,
+            resolution=places[0].resolution,
             axes={
                 name: (part * weight[name.rsplit(".", 1)[1]]).astype(np.float32)
                 for name, part in zip(blocks, np.split(axes, ends), strict=True)
@@ -207,10 +219,18 @@ class Fusion:
         A modality that the place does not have is present nowhere. `kernel` is one step of
         smoothing over the cells.
         """
+        if place.resolution != self.resolution:
+            raise ConfigError(
+                f"{place.name} has cells of resolution {place.resolution}, the model is of "
+                f"{self.resolution}: counts of a cell grow with its area. Tokenize the place at "
+                f"{self.resolution}, or train a model on it."
+            )
         found = {}
         for name, reader in self.readers.items():
             if name in place.modalities:
-                values, present, columns, _ = _table(place, name, self.flow_map, self.shared)
+                # Of a table the reader takes the columns that it knows, or says which is missing.
+                shared = self.shared if name == MOBILITY else None
+                values, present, columns, _ = _table(place, name, self.flow_map, shared)
                 own = reader(values, present, columns, what=f"{name} of {place.name}")
             else:
                 own = np.zeros((len(place.cells), reader.dims), np.float32)
@@ -363,6 +383,7 @@ class Fusion:
             "modalities": list(self.modalities),
             "columns": {name: list(one.columns) for name, one in self.readers.items()},
             "shared": {name: list(one) for name, one in (self.shared or {}).items()},
+            "resolution": self.resolution,
             "settings": self.settings.to_dict(),
             **(metadata or {}),
         }
@@ -380,11 +401,14 @@ class Fusion:
             with safe_open(path, framework="numpy") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 header = json.loads(file.metadata()["mobclip"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            return cls._from(tensors, header)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
             raise ArtefactError(
                 f"{path} is missing or no model of mobclip ({error}). Run `mobclip train` again."
             ) from error
 
+    @classmethod
+    def _from(cls, tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> "Fusion":
         def under(prefix: str) -> dict[str, np.ndarray]:
             return {
                 name.removeprefix(prefix): one
@@ -409,6 +433,7 @@ class Fusion:
             },
             flow_map=None if cells is None else FlowMap(cells=cells, partners=flows),
             shared=shared or None,
+            resolution=header["resolution"],
             axes=under("axes."),
             means=under("mean."),
             settings=FusionConfig.from_dict(header["settings"]),
