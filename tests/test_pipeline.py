@@ -244,3 +244,30 @@ def test_real_places_run_from_manifest_to_search(
     scores = [row["mean"] for row in table["rows"] if row["protocol"] == "blocks"]
     assert np.mean(scores) > 0.2
     assert len(SimilarityIndex(made).like_cell(place.cells[0], 10).cells) == 10
+
+
+def test_one_model_for_several_places_and_then_for_another(workspace, country, tmp_path):
+    def elsewhere(name):
+        folder = tmp_path / name
+        shutil.copytree(country.folder, folder, ignore=shutil.ignore_patterns("runs"))
+        return replace(Place.load(folder), name=name)
+
+    places = [elsewhere("one"), elsewhere("two")]
+    run = pipeline.train_together(workspace, places, config=FusionConfig(epochs=1))
+    assert run == "mobclip-one-two"
+    found = [
+        Embeddings.load(place.folder / "runs" / run / "embeddings.parquet") for place in places
+    ]
+    np.testing.assert_allclose(found[0].vectors, found[1].vectors, atol=1e-5)
+    # The same model again: nothing is trained, and a third place needs no training either.
+    steps = []
+    again = replace(workspace, on_step=lambda what, *_: steps.append(what))
+    pipeline.train_together(again, places, config=FusionConfig(epochs=1))
+    assert not any("training" in step for step in steps)
+    third = pipeline.embed_with(workspace, elsewhere("three"), places[0].folder / "runs" / run)
+    np.testing.assert_allclose(third.vectors, found[0].vectors, atol=1e-5)
+    assert third.provenance["space"] == found[0].provenance["space"]
+    with pytest.raises(ConfigError, match="name two or more"):
+        pipeline.train_together(workspace, places[:1])
+    with pytest.raises(ArtefactError, match="no model of mobclip"):
+        pipeline.embed_with(workspace, country, tmp_path / "nothing")

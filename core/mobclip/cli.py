@@ -148,6 +148,13 @@ def train(
     place: PlaceName,
     resolution: Resolution = None,
     cells: Cells = None,
+    together: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Another place, to train one `mobclip` for both; may be given several times.",
+        ),
+    ] = None,
     recipe: Annotated[
         str,
         typer.Option(help="mobclip, mobclip-paper, or a location encoder, e.g. satclip-retrained."),
@@ -164,6 +171,9 @@ def train(
     from mobclip import pipeline
 
     settings = _settings_of(recipe, config, epochs=epochs, seed=seed, device=device)
+    if together:
+        _train_together([place, *together], resolution, recipe, settings)
+        return
     with _progress() as on_step:
         workspace = _workspace(on_step)
         with _first_alone():
@@ -177,20 +187,57 @@ def train(
     console.print(f"Embeddings are in {made.folder / 'runs' / recipe}", soft_wrap=True)
 
 
+def _train_together(
+    names: list[str], resolution: int | None, recipe: str, settings: "Settings"
+) -> None:
+    """One model for several places."""
+    from mobclip import pipeline
+    from mobclip.config import FusionConfig
+
+    if not isinstance(settings, FusionConfig):
+        raise ConfigError(f"{recipe} is trained on one place: --with is for the recipe mobclip.")
+    with _progress() as on_step:
+        workspace = _workspace(on_step)
+        with _first_alone():
+            places = [
+                pipeline.tokenize(workspace, workspace.spec(name, resolution=resolution))
+                for name in names
+            ]
+        run = pipeline.train_together(workspace, places, config=settings)
+        with _first_alone():
+            for place in places:
+                pipeline.project(workspace, place, run)
+    for place in places:
+        console.print(f"{place.name}: {place.folder / 'runs' / run}", soft_wrap=True)
+    console.print(
+        f"Their cells are comparable. Another place, without training: `mobclip embed <place> "
+        f"--model {places[0].folder / 'runs' / run}`",
+        soft_wrap=True,
+    )
+
+
 @app.command()
 def embed(
     place: PlaceName,
     run: Run = None,
     resolution: Resolution = None,
     cells: Cells = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a trained `mobclip`, of this place or others: no training."),
+    ] = None,
 ) -> None:
     """Write embeddings (GeoParquet) of one run, or of every run that the place allows."""
     from mobclip import pipeline
 
     with _tokenized(place, resolution, cells) as (workspace, _, made):
-        names = [run] if run else pipeline.explored_runs(made)
+        if model is not None:
+            names = [pipeline.embed_with(workspace, made, model, run=run).name]
+        else:
+            names = [run] if run else pipeline.explored_runs(made)
         for name in names:
-            pipeline.embed(workspace, made, name)
+            if model is None:
+                pipeline.embed(workspace, made, name)
             pipeline.project(workspace, made, name)
     for name in names:
         path = made.folder / "runs" / name / "embeddings.parquet"

@@ -17,9 +17,11 @@ Every output carries the key of its inputs (a hash). A stage whose output has th
 not run again.
 """
 
+import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,11 +32,12 @@ import shapely
 import yaml
 from threadpoolctl import threadpool_limits
 
-from mobclip import __version__, grid, recipes
+from mobclip import __version__, fusion, grid, recipes
 from mobclip.baselines import BASELINES, Features
-from mobclip.config import Settings
+from mobclip.config import FusionConfig, Settings
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
+from mobclip.fusion import FUSION_FILE
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
 from mobclip.place import MOBILITY, Place, Target, save_place
 from mobclip.probes import FOLDS, SEEDS, least_units, probe_all
@@ -400,8 +403,15 @@ def embed(
         made = replace(fitted.embeddings, name=run)
         if fitted.text_map is not None:
             fitted.text_map.save(folder / "text.safetensors")
+    made = _recorded(place, made, key=key, seed=seed)
+    made.save(path)
+    return made
+
+
+def _recorded(place: Place, made: Embeddings, *, key: str, seed: int) -> Embeddings:
+    """The same embeddings, with what they were made of and from in their provenance."""
     licences = {name: one["licence"] for name, one in place.provenance["sources"].items()}
-    made = replace(
+    return replace(
         made,
         provenance={
             **made.provenance,
@@ -413,7 +423,69 @@ def embed(
             "licences": licences,
         },
     )
-    made.save(path)
+
+
+def train_together(
+    workspace: Workspace, places: Sequence[Place], *, config: FusionConfig | None = None
+) -> str:
+    """Train one `mobclip` on several places, so that their cells are comparable; name of the run.
+
+    Each place gets the run, with the model in it: `embed_with` then takes it anywhere.
+    """
+    if len({place.folder for place in places}) < 2:
+        raise ConfigError("one place: name two or more that are to share a model.")
+    settings = config or FusionConfig()
+    run = f"{MOBCLIP}-{'-'.join(sorted(place.name for place in places))}"
+    key = digest(
+        {
+            "format": FORMAT,
+            "version": __version__,
+            "places": sorted(str(place.provenance.get("key")) for place in places),
+            "settings": settings.to_dict(),
+        }
+    )
+    home = places[0].folder / "runs" / run
+    if not ((home / FUSION_FILE).is_file() and _key_of(home / "trained.json") == key):
+        from mobclip import training
+
+        def on_epoch(metrics: training.EpochMetrics) -> None:
+            text = f"training {run}: loss {metrics.loss:.3f}, held-out {metrics.validation:.3f}"
+            workspace.on_step(text, metrics.epoch, settings.epochs)
+
+        workspace.on_step(f"training {run}", 0, settings.epochs)
+        training.train_fusion(places, settings, home, on_epoch)
+        write_json(home / "trained.json", {"key": key})
+        workspace.on_step(f"{run} trained", settings.epochs, settings.epochs)
+    for place in places:
+        embed_with(workspace, place, home, run=run)
+    return run
+
+
+def embed_with(
+    workspace: Workspace, place: Place, model: Path, *, run: str | None = None
+) -> Embeddings:
+    """Embeddings of a place by a model that was trained before, here or elsewhere; no training.
+
+    model : folder of the run that was trained
+    run : name of the run that is made, by default that of the model's folder
+
+    Raises
+    ------
+    ArtefactError : there is no model of `mobclip` in the folder
+    ConfigError : the place lacks columns that the model was trained with
+    """
+    run = run or model.name
+    folder = place.folder / "runs" / run
+    workspace.on_step(f"embedding {place.name} by {run}", 0, 0)
+    made = fusion.embed(place, model, name=run)
+    file = hashlib.sha256((model / FUSION_FILE).read_bytes()).hexdigest()
+    made = _recorded(place, made, key=digest([place.provenance.get("key"), file]), seed=0)
+    made = replace(made, provenance={**made.provenance, "space": file, "model": str(model)})
+    made.save(folder / "embeddings.parquet")
+    words = model / "text.safetensors"
+    if words.is_file() and folder != model:
+        with atomic_path(folder / words.name) as temporary:
+            shutil.copyfile(words, temporary)
     return made
 
 
