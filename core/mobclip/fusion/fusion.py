@@ -503,7 +503,7 @@ def _blocks(one: Evidence, settings: FusionConfig) -> dict[str, Float32[np.ndarr
 def _weights(
     blocks: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], settings: FusionConfig
 ) -> dict[str, float]:
-    """Kind of block -> its weight: all blocks of a kind have together the variance that is set."""
+    """Kind of block -> its weight: all blocks of a kind have together the deviation that is set."""
     wanted = {"smooth": 1.0, "wide": settings.wide, "present": settings.presence}
     weights = {}
     for kind, share in wanted.items():
@@ -512,5 +512,8 @@ def _weights(
             for name, block in blocks.items()
             if name.endswith(f".{kind}")
         )
-        weights[kind] = share / np.sqrt(total) if total > 1e-12 else 0.0
+        weights[kind] = float(share / np.sqrt(total)) if total > 1e-12 else 0.0
+    # A mean over far is never louder than what it is the mean of: in a place that is not much wider
+    # than the surroundings all cells have nearly the same one.
+    weights["wide"] = min(weights["wide"], weights["smooth"])
     return weights
