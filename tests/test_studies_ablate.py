@@ -9,14 +9,17 @@ from scipy import sparse
 
 from mobclip import grid, pipeline
 from mobclip.baselines import BASELINES, Features, features
-from mobclip.config import TrainConfig
+from mobclip.config import FusionConfig, TrainConfig
+from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
+from mobclip.fusion import FUSION_FILE, GONE, Fusion, fusion
 from mobclip.place import Place, Target, load_targets, save_targets
 from mobclip.probes import probe_all
-from mobclip.recipes import PAPER
+from mobclip.recipes import MOBCLIP, PAPER
 from mobclip.storage import read_json, write_json
 from mobclip.studies import ablate as module
 from mobclip.studies.ablate import ablate
+from mobclip.studies.variants import fit, folder_of
 
 SEEDS = (0, 1)
 
@@ -26,6 +29,7 @@ def narrow():
     """Flows in 18 columns instead of 258: the probe is ten times as fast."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "FLOW_DIMS", 4)
+        patch.setattr(fusion, "FLOW_DIMS", 4)
         yield
 
 
@@ -151,10 +155,93 @@ def test_the_paper_s_recipe_keeps_its_anchor(workspace, place, monkeypatch):
     assert rows["dims", "16"]["per_seed"] == rows["full", PAPER]["per_seed"]
 
     # Trained runs are kept without checkpoints, out of the app's sight.
-    folders = {path.parent.parent.name for path in place.folder.glob("runs/*/*/*/trained.json")}
+    made = (place.folder / "runs" / "variants" / PAPER).glob("*/seed0/trained.json")
+    folders = {path.parent.parent.name for path in made}
     assert folders == {"all", "all-32", "mobility-poi", "mobility-demographics"}
     assert not list(place.folder.glob("runs/**/checkpoints"))
     assert place.runs() == []
+
+
+# --- mobclip ---
+
+FUSED = FusionConfig(dims=24, epochs=3, hidden_units=16)
+
+
+@pytest.fixture(scope="module")
+def fused(toy_place, tmp_path_factory, manifest_path):
+    """mobclip of the toy place, ablated; the place, and the workspace it lies in."""
+    data = tmp_path_factory.mktemp("fused")
+    place = Place.load(shutil.copytree(toy_place.folder, data / "places" / "toy-r6"))
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "DIMENSIONS", (16, 24, 32))
+        table = ablate(workspace, place, recipe=MOBCLIP, seeds=[1], config=FUSED)
+    return workspace, place, table
+
+
+def scored_vectors(place, vectors):
+    made = Embeddings(name="x", cells=place.cells, vectors=np.ascontiguousarray(vectors))
+    (result,) = probe_all(made, place.targets, seeds=[1])
+    return {protocol: result.scores[protocol].mean for protocol in ("blocks", "random")}
+
+
+def same_scores(row, expected):
+    for protocol, value in expected.items():
+        assert row["per_seed"][protocol] == [pytest.approx(value, abs=1e-6)]
+
+
+def test_the_network_has_no_say_where_nothing_is_hidden(fused):
+    workspace, place, table = fused
+    seeded = replace(FUSED, seed=1)
+    trained = fit(workspace, place, "all", recipe=MOBCLIP, seed=1, config=FUSED).embeddings
+    model = Fusion.load(folder_of(place, MOBCLIP, "all", 1) / FUSION_FILE)
+    assert np.abs(model.network.outer).max() > 0  # it has learned something
+    linear = Fusion.fit([place], seeded).embed(place)
+    np.testing.assert_array_equal(trained.vectors, linear)
+    same_scores(by_name(table)["full", MOBCLIP], scored_vectors(place, linear))
+
+
+def test_each_idea_is_left_out_by_itself(fused):
+    _, place, table = fused
+    rows = by_name(table)
+    seeded = replace(FUSED, seed=1)
+    words = {**{(name,): what for name, what in module.DESIGN.items()}, tuple(module.DESIGN): None}
+    for off, what in words.items():
+        config = replace(seeded, **dict.fromkeys(off, 0.0))
+        row = rows["design", what or "none of these"]
+        same_scores(row, scored_vectors(place, Fusion.fit([place], config).embed(place)))
+        assert row["difference"]["low"] <= row["difference"]["blocks"] <= row["difference"]["high"]
+    assert len({rows["design", what]["blocks"] for what in module.DESIGN.values()}) == 5
+    alone = Fusion.fit([place.varied("", modalities=["poi"])], seeded).embed(place)
+    same_scores(rows["modality-alone", "poi"], scored_vectors(place, alone))
+
+
+def test_its_first_numbers_are_an_embedding_too(fused):
+    _, place, table = fused
+    rows = by_name(table)
+    assert [row["what"] for row in table["rows"] if row["study"] == "dims"] == [
+        *("first 16", "24", "32"),
+    ]
+    whole = Fusion.fit([place], replace(FUSED, seed=1)).embed(place)
+    same_scores(rows["dims", "first 16"], scored_vectors(place, whole[:, :16]))
+    # And the same as if fewer had been asked for; more than it has are fitted anew.
+    fewer = Fusion.fit([place], replace(FUSED, seed=1, dims=16)).embed(place)
+    np.testing.assert_allclose(fewer, whole[:, :16], atol=1e-6)
+    assert [rows["dims", what]["dims"] for what in ("first 16", "24", "32")] == [16, 24, 32]
+    assert rows["dims", "24"]["per_seed"] == rows["full", MOBCLIP]["per_seed"]
+
+
+def test_what_is_not_known_is_gone_with_the_network_and_without(fused):
+    _, place, table = fused
+    rows = by_name(table)
+    model = Fusion.load(folder_of(place, MOBCLIP, "all", 1) / FUSION_FILE)
+    states = {"mobility": GONE, "demographics": GONE}
+    for study, one in (("known", model), ("known-linear", replace(model, network=None))):
+        expected = scored_vectors(place, one.embed(place, states=states))
+        found = rows[study, "1 of 3"]["each"]["poi"]
+        assert found == {name: pytest.approx(value, abs=1e-6) for name, value in expected.items()}
+        assert rows[study, "3 of 3"]["per_seed"] == rows["full", MOBCLIP]["per_seed"]
+    assert rows["known", "1 of 3"]["blocks"] != rows["known-linear", "1 of 3"]["blocks"]
 
 
 def test_results_are_read_again_and_kept_by_recipe(workspace, place, monkeypatch):

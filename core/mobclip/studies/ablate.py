@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -10,17 +11,22 @@ from jaxtyping import Float64
 
 from mobclip import __version__, pipeline, recipes
 from mobclip.baselines import DIMS, Features
-from mobclip.config import Settings
+from mobclip.config import FusionConfig, Settings
+from mobclip.embeddings import Embeddings
 from mobclip.evaluation.bootstrap import BlockBootstrap, Interval
+from mobclip.fusion import FUSION_FILE, GONE, KNOWN, Fusion, Votes
 from mobclip.manifest import PlaceSpec
 from mobclip.pipeline import Workspace
 from mobclip.place import MOBILITY, Place, Target
 from mobclip.probes import FOLDS, SEEDS, Score, least_units
+from mobclip.recipes import MOBCLIP
 from mobclip.splits import Protocol
 from mobclip.storage import digest, write_json
 from mobclip.studies.variants import (
     PROTOCOLS,
+    combined,
     fit,
+    folder_of,
     held_out_of,
     name_of,
     number_targets,
@@ -34,7 +40,14 @@ from mobclip.studies.variants import (
 FORMAT = 1
 DIMENSIONS = (16, 32, 64, 128, 256)
 MAX_FINER = 50_000  # cells; a finer resolution has seven times as many as the place
-KNOWN = ("pca", "propagated")  # recipes that can hide a modality at inference
+HIDING = ("pca", "propagated", MOBCLIP)  # recipes that can hide a modality at inference
+DESIGN = {  # settings of `mobclip` that are switched off by 0, and what it is then without
+    "near": "no smoothing over neighbours",
+    "fill": "what a cell lacks is not filled in from around it",
+    "wide": "no wide surroundings",
+    "presence": "not told which modalities a cell has",
+    "emphasis": "first dimensions not stretched",
+}
 
 R2 = Mapping[Protocol, Float64[np.ndarray, "seeds targets"]]
 
@@ -48,12 +61,14 @@ class _Variation:
     modalities: tuple[str, ...] | None = None  # those that are kept; None: all
     dims: int | None = None  # None: the recipe's own
     known: tuple[str, ...] | None = None  # those shown at inference; None: all
+    network: bool = False  # of `mobclip`: whether it stands in for what is not known
+    off: tuple[str, ...] = ()  # settings of `mobclip` that are 0
     note: str = ""
 
     @property
     def evidence(self) -> tuple[Any, ...]:
         """What the vectors depend on: variations of other studies may share it."""
-        return self.modalities, self.dims, self.known
+        return self.modalities, self.dims, self.known, self.network, self.off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +93,20 @@ def ablate(
     throughout, but for the resolution: there only units that every resolution has (zones and
     points, not cells, which are other places) are scored, and spatial blocks follow the cells.
 
+    Where nothing is hidden the network of `mobclip` has no say: its embedding is exactly that of
+    its linear part (`fusion.Network`), which is therefore fitted alone. `known` trains it.
+
     ==================  ======================================================================
     study               what is scored
     ==================  ======================================================================
     full                the recipe as it is
     modality-removed    all but one modality: its difference is what is lost without it
     modality-alone      one modality, and mobility beside it where the recipe needs that
-    dims                16 to 256 dimensions
+    dims                16 to 256 dimensions; of `mobclip` fewer than it has are its first ones
+    design              `mobclip`: one of its ideas left out, then all of them
     known               fitted on all modalities, and k of them known at inference; mean over
                         the choices of k
+    known-linear        `mobclip`: the same without the network, which shows what training adds
     resolution          tokens made anew one resolution coarser and, up to 50,000 cells, finer;
                         the difference is from the place's own resolution, on the same units
     ==================  ======================================================================
@@ -198,10 +218,23 @@ def _plan(
         else:
             why = f"{recipe} cannot be made of {name} alone"
             impossible.append(_not_applicable("modality-alone", name, why))
-    plan += [_Variation(study="dims", what=str(dims), dims=dims) for dims in DIMENSIONS]
-    if recipe in KNOWN:
+    for dims in DIMENSIONS:
+        first = recipe == MOBCLIP and dims < own_dims
+        plan.append(
+            _Variation(study="dims", what=f"first {dims}" if first else str(dims), dims=dims)
+        )
+    if recipe == MOBCLIP:
         plan += [
-            _Variation(study="known", what=f"{k} of {len(everything)}", known=known)
+            _Variation(study="design", what=words, off=(name,), note=f"{name}=0")
+            for name, words in DESIGN.items()
+        ]
+        plan.append(_Variation(study="design", what="none of these", off=tuple(DESIGN)))
+    if recipe in HIDING:
+        plan += [
+            _Variation(
+                study=study, what=f"{k} of {len(everything)}", known=known, network=study == "known"
+            )
+            for study in (("known", "known-linear") if recipe == MOBCLIP else ("known",))
             for k in range(1, len(everything) + 1)
             for known in combinations(everything, k)
         ]
@@ -214,6 +247,7 @@ def _plan(
             one,
             modalities=None if one.modalities == everything else one.modalities,
             known=None if one.known == everything else one.known,
+            network=one.network and recipe == MOBCLIP and one.known != everything,
             dims=None if one.dims == own_dims else one.dims,
         )
         for one in plan
@@ -236,25 +270,11 @@ def _score_all(
     areas = BlockBootstrap(place.cells, seeds=seeds, folds=FOLDS)
     steps = len(unique) * len(seeds)
     for seed in seeds:
-        shared = Features(place, seed=seed)  # full comes first and fills it
-        for key, one in unique.items():
+        maker = _maker(workspace, place, recipe, seed, config)
+        for key, one in unique.items():  # full comes first: others build on it
             done = sum(map(len, r2.values()))
             workspace.on_step(f"ablating {recipe}: {one.study} {one.what}", done, steps)
-            features = None
-            if config is None and one.modalities is None:
-                known = None if one.known is None else frozenset(one.known)
-                same = one.dims is None and known is None
-                features = shared if same else shared.varied(dims=one.dims or DIMS, known=known)
-            made = fit(
-                workspace,
-                only(place, one.modalities),  # made anew for each seed: it is a copy of the tokens
-                name_of(one.modalities, one.dims),
-                recipe=recipe,
-                seed=seed,
-                dims=one.dims,
-                config=config,
-                features=features,
-            ).embeddings
+            made = maker.made(one)
             found = held_out_of(made, targets, seed)
             for one_target in found:
                 if one_target.protocol == "blocks":
@@ -271,6 +291,96 @@ def _score_all(
         )
         for key in unique
     }
+
+
+def _maker(
+    workspace: Workspace, place: Place, recipe: str, seed: int, config: Settings | None
+) -> "_Fused | _Fitted":
+    if recipe == MOBCLIP:
+        assert isinstance(config, FusionConfig)
+        return _Fused(workspace, place, replace(config, seed=seed))
+    return _Fitted(workspace, place, recipe, seed, config)
+
+
+@dataclass
+class _Fitted:
+    """Variations of one seed, each fitted, or trained, by itself."""
+
+    workspace: Workspace
+    place: Place
+    recipe: str
+    seed: int
+    config: Settings | None
+
+    @cached_property
+    def _shared(self) -> Features:
+        return Features(self.place, seed=self.seed)
+
+    def made(self, one: _Variation) -> Embeddings:
+        """Embeddings of a variation."""
+        features = None
+        if self.config is None and one.modalities is None:
+            known = None if one.known is None else frozenset(one.known)
+            same = one.dims is None and known is None
+            features = (
+                self._shared if same else self._shared.varied(dims=one.dims or DIMS, known=known)
+            )
+        return fit(
+            self.workspace,
+            only(self.place, one.modalities),  # made anew for each seed: a copy of the tokens
+            name_of(one.modalities, one.dims),
+            recipe=self.recipe,
+            seed=self.seed,
+            dims=one.dims,
+            config=self.config,
+            features=features,
+        ).embeddings
+
+
+@dataclass
+class _Fused:
+    """Variations of `mobclip` of one seed, by its linear part; trained where evidence is hidden."""
+
+    workspace: Workspace
+    place: Place
+    config: FusionConfig  # with the seed
+
+    def made(self, one: _Variation) -> Embeddings:
+        """Embeddings of a variation."""
+        place = only(self.place, one.modalities)
+        if one.known is not None:
+            fusion, votes = self._trained
+            gone = [name for name in place.modalities if name not in one.known]
+            vectors = combined(
+                fusion if one.network else replace(fusion, network=None),
+                votes,
+                dict.fromkeys(gone, GONE),
+            )
+        elif one.modalities is None and not one.off and (one.dims or 0) <= self.config.dims:
+            vectors = self._whole[:, : one.dims]
+        else:
+            settings = self.config.to_dict() | dict.fromkeys(one.off, 0.0)
+            changed = FusionConfig.from_dict(settings | {"dims": one.dims or self.config.dims})
+            vectors = Fusion.fit([place], changed).embed(place)
+        return Embeddings(name=MOBCLIP, cells=place.cells, vectors=vectors, present=place.present)
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        return Fusion.fit([self.place], self.config).embed(self.place)
+
+    @cached_property
+    def _trained(self) -> tuple[Fusion, Votes]:
+        fit(
+            self.workspace,
+            self.place,
+            name_of(),
+            recipe=MOBCLIP,
+            seed=self.config.seed,
+            config=self.config,
+        )
+        folder = folder_of(self.place, MOBCLIP, name_of(), self.config.seed)
+        fusion = Fusion.load(folder / FUSION_FILE)
+        return fusion, fusion.votes(self.place, {KNOWN})
 
 
 def _stacked(per_seed: Sequence[Mapping[Protocol, np.ndarray]]) -> R2:
@@ -349,14 +459,8 @@ def _score_resolutions(
         per_seed = []
         for seed in seeds:
             workspace.on_step(f"ablating {recipe}: resolution {resolution}", 0, 0)
-            made = fit(
-                workspace,
-                place,
-                name_of(),
-                recipe=recipe,
-                seed=seed,
-                config=config,
-            ).embeddings
+            whole = _Variation(study="resolution", what=str(resolution))
+            made = _maker(workspace, place, recipe, seed, config).made(whole)
             found = held_out_of(made, targets[resolution], seed)
             per_seed.append(r2_of(found, list(targets[resolution])))
         scored[resolution] = _Scored(r2=_stacked(per_seed), dims=made.dims)

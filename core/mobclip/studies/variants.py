@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64, Int64
 from safetensors import safe_open
 from threadpoolctl import threadpool_limits
 
@@ -23,7 +23,7 @@ from mobclip.baselines.propagation import ALONG_FLOWS
 from mobclip.config import LocationConfig, Settings
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
-from mobclip.fusion import FUSION_FILE
+from mobclip.fusion import FUSION_FILE, KNOWN, Fusion, Votes
 from mobclip.pipeline import Workspace
 from mobclip.place import Place, Target
 from mobclip.probes import HeldOut, held_out
@@ -91,11 +91,10 @@ def fit(
     if settings is not None:
         if dims:
             settings = replace(settings, dims=dims)  # type: ignore[call-arg]
-        run = f"variants/{recipe}/{name}/seed{seed}"
+        folder = folder_of(place, recipe, name, seed)
+        run = folder.relative_to(place.folder / "runs").as_posix()
         made = pipeline.embed(workspace, place, run, recipe=recipe, seed=seed, config=settings)
-        folder = place.folder / "runs" / run
-        if (folder / "checkpoints").is_dir():
-            shutil.rmtree(folder / "checkpoints")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
         return Fit(
             embeddings=made,
@@ -123,6 +122,31 @@ def fit(
         peak_mb=peak / 2**20,
         parameters=_floats_of(recipe, features, made.dims),
     )
+
+
+def folder_of(place: Place, recipe: str, name: str, seed: int) -> Path:
+    """Where `fit` keeps a variation that is trained."""
+    return place.folder / "runs" / "variants" / recipe / name / f"seed{seed}"
+
+
+def combined(
+    fusion: Fusion,
+    votes: Votes,
+    states: Mapping[str, int],
+    rows: Int64[np.ndarray, " rows"] | None = None,
+) -> Float32[np.ndarray, "rows dims"]:
+    """Embeddings of some cells (None: all) from votes that were taken before.
+
+    states : modality -> state in which it is taken at each of the cells; KNOWN where not named
+    """
+    if rows is None:
+        rows = np.arange(len(next(iter(votes.present.values()))))
+    taken = np.array([states.get(name, KNOWN) for name in votes.modalities], np.int8)
+    made = np.empty((len(rows), votes.dims), np.float32)
+    for part in np.array_split(np.arange(len(rows)), max(1, len(rows) // 16_384)):
+        here = np.broadcast_to(taken, (len(part), len(taken))).copy()
+        made[part] = fusion.combine(votes.chosen(rows[part], here), here)
+    return made
 
 
 def varied_settings(recipe: str, config: Settings | None) -> Settings | None:

@@ -23,7 +23,9 @@ STUDIES = {
     "modality-removed": "without one modality",
     "modality-alone": "one modality alone",
     "dims": "dimensions",
+    "design": "one idea left out",
     "known": "modalities known at inference (mean over the choices)",
+    "known-linear": "the same, without what training adds",
     "resolution": "H3 resolution (units that every resolution has)",
 }
 
