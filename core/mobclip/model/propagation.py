@@ -7,8 +7,9 @@ is large) and needs no memory of its own, and torch's CSR, which lies on the dev
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -107,15 +108,15 @@ class _CompiledRows:
         return torch.from_numpy(out)
 
 
-def _share(work: Any, ends: np.ndarray) -> None:
+def _share(work: Callable[[int, int], None], ends: np.ndarray) -> None:
     """Call `work(start, stop)` on ranges of items of like cost, given its running sum."""
     threads = torch.get_num_threads()
-    blocks = max(threads, int(ends[-1] // BLOCK))
-    cuts = np.searchsorted(ends, np.linspace(0, ends[-1], blocks + 1)[1:-1])
-    bounds = [0, *cuts.tolist(), len(ends)]
     if threads == 1:
         work(0, len(ends))
         return
+    blocks = max(threads, int(ends[-1] // BLOCK))
+    cuts = np.searchsorted(ends, np.linspace(0, ends[-1], blocks + 1)[1:-1])
+    bounds = [0, *cuts.tolist(), len(ends)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, bounds[:-1], bounds[1:]))
 
