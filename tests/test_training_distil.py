@@ -1,15 +1,17 @@
 """Distilling: the published network, what it remembers, and what it does not know."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from mobclip import grid
+from mobclip import grid, pipeline
 from mobclip.distilled import DEGREES, FILE, HIDDEN, Distilled
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError
+from mobclip.place import Place
 from mobclip.positions import Harmonics
 from mobclip.training import distil as distilling
 from mobclip.training.distil import DistilTask, distil
@@ -104,6 +106,28 @@ def test_an_interrupted_run_gives_the_same_network(smooth, tmp_path):
     where = grid.centers(smooth.cells)
     whole, cut = (Distilled.load(tmp_path / one).at(where) for one in ("whole", "cut"))
     np.testing.assert_array_equal(cut, whole)
+
+
+def test_the_stage_is_not_done_twice(app_data, manifest_path, tmp_path):
+    shutil.copytree(app_data, tmp_path / "data")
+    steps = []
+    workspace = pipeline.Workspace.open(
+        manifest=manifest_path,
+        data=tmp_path / "data",
+        on_step=lambda *step: steps.append(step),
+    )
+    place = Place.load(tmp_path / "data" / "places" / "islands-r6")
+    report = pipeline.distil(workspace, place, "demographics", epochs=2)
+    assert steps[-1][1:] == (4, 4)
+    assert report["run"] == "demographics"
+    steps.clear()
+    assert pipeline.distil(workspace, place, "demographics", epochs=2) == report
+    assert not steps
+    made = Distilled.load(place.folder / "runs" / "demographics" / "distilled")
+    embeddings = Embeddings.load(place.folder / "runs" / "demographics" / "embeddings.parquet")
+    assert made.at(grid.centers(place.cells)).shape == embeddings.vectors.shape
+    pipeline.distil(workspace, place, "demographics", epochs=3)
+    assert steps[-1][1:] == (6, 6)
 
 
 def test_a_damaged_file_says_what_to_do(tmp_path):

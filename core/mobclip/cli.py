@@ -263,6 +263,37 @@ def project(
 
 
 @app.command()
+def distil(
+    place: PlaceName,
+    run: Run = None,
+    resolution: Resolution = None,
+    cells: Cells = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of each of two trainings; default: 30 or more.")
+    ] = None,
+) -> None:
+    """Fit the paper's coordinate encoder to a run: vectors for any longitude and latitude."""
+    from mobclip import pipeline
+
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
+        name = run or _best_first(workspace, made)[0]
+        report = pipeline.distil(workspace, made, name, epochs=epochs)
+    table = Table("cells", "how many", "squared error", "R²")
+    known = {"fit": "learned", "random": "held out at random", "blocks": "held out in blocks"}
+    for what, words in known.items():
+        loss, r2 = report["loss"][what], report["r2"][what]
+        table.add_row(words, f"{report['cells'][what]:,}", f"{loss:.3f}", f"{r2:.3f}")
+    console.print(
+        f"{name} of {made.title} as a network of {report['parameters']:,} parameters. Errors are "
+        "of standardised vectors; held-out cells were learned by the network that is kept, not by "
+        "the one that was measured on them."
+    )
+    console.print(table)
+    folder = made.folder / "runs" / name / "distilled"
+    console.print(f"mobclip.distilled.Distilled.load('{folder}').at(lonlat)", soft_wrap=True)
+
+
+@app.command()
 def search(
     place: PlaceName,
     cell: Annotated[str | None, typer.Option(help="H3 cell, 15 hexadecimal digits.")] = None,

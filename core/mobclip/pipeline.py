@@ -8,6 +8,7 @@ stage                 reads                       writes, under `<data>/`
 `train`               a place                     `.../runs/<run>/`: model, metrics
 `embed`               a place (and its model)     `.../runs/<run>/embeddings.parquet`
 `project`             embeddings                  `.../runs/<run>/projection.parquet`
+`distil`              embeddings                  `.../runs/<run>/distilled/`: a network
 `probe`               embeddings and targets      `.../probes.json`
 ====================  ==========================  =============================================
 
@@ -512,6 +513,44 @@ def project(
     made = replace(made, provenance={**made.provenance, "embeddings": source})
     made.save(path)
     return made
+
+
+def distil(
+    workspace: Workspace, place: Place, run: str, *, seed: int = 0, epochs: int | None = None
+) -> dict[str, Any]:
+    """A run as a function of longitude and latitude (`mobclip.distilled`), beside the run.
+
+    Returns
+    -------
+    how well it knows cells that it learned, and cells that it did not: see `training.distil`
+    """
+    folder = place.folder / "runs" / run / "distilled"
+    embeddings = Embeddings.load(folder.parent / "embeddings.parquet")
+    key = digest(
+        {
+            "format": FORMAT,
+            "version": __version__,
+            "embeddings": embeddings.provenance.get("key"),
+            "settings": {"seed": seed, "epochs": epochs},
+        }
+    )
+    if (folder / "report.json").is_file() and _key_of(folder / "distilled.json") == key:
+        report: dict[str, Any] = read_json(folder / "report.json")
+        return report
+
+    from mobclip import training  # brings torch: only when there is something to train
+    from mobclip.training.distil import distil as teach
+    from mobclip.training.distil import epochs_for
+
+    total = 2 * (epochs or epochs_for(len(embeddings.cells)))
+
+    def on_epoch(metrics: training.EpochMetrics) -> None:
+        workspace.on_step(f"distilling {run}: loss {metrics.loss:.3f}", metrics.epoch, total)
+
+    workspace.on_step(f"distilling {run}", 0, total)
+    report = teach(embeddings, folder, seed=seed, epochs=epochs, on_epoch=on_epoch)
+    write_json(folder / "distilled.json", {"key": key})
+    return report
 
 
 # ---- probe -------------------------------------------------------------------------

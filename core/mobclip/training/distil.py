@@ -61,7 +61,7 @@ def distil(
     of cells that were learned (`fit`), left out at random (`random`) and in blocks (`blocks`)
     """
     folder = Path(folder)
-    epochs = epochs or max(EPOCHS, -(-SHOWN // len(embeddings.cells)))
+    epochs = epochs or epochs_for(len(embeddings.cells))
     rng = np.random.default_rng([seed, 0])
     blocks = block_folds(embeddings.cells, folds=FOLDS, rng=rng) == 0
     others = rng.permutation(np.flatnonzero(~blocks))
@@ -90,6 +90,11 @@ def distil(
     replace(kept, report=report).save(folder)
     write_json(folder / "report.json", report)
     return report
+
+
+def epochs_for(cells: int) -> int:
+    """Epochs of each of the two trainings, unless others are asked for."""
+    return max(EPOCHS, -(-SHOWN // cells))
 
 
 class _Teacher:

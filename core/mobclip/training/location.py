@@ -242,7 +242,6 @@ class GeoClip(LocationTask):
 class LocationModel:
     """A published way to learn from positions."""
 
-    about: str  # one plain line
     recipe: str  # for provenance: whose objective and encoder
     position: Callable[[int, int], Position]  # (resolution of the cells, seed) -> encoding
     network: Network
@@ -253,7 +252,6 @@ class LocationModel:
 
 LOCATION_MODELS: dict[str, LocationModel] = {
     "satclip-retrained": LocationModel(
-        about="position, trained to find the cell's own image: the recipe of SatCLIP",
         recipe="SatCLIP's objective and encoder (arXiv 2311.17179), re-trained on our data",
         # 40 degrees, as SatCLIP's authors advise for areas of the size of a country. Over a place
         # the 1,600 features are nearly alike: on their components the held-out loss is lower.
@@ -267,7 +265,6 @@ LOCATION_MODELS: dict[str, LocationModel] = {
         ),
     ),
     "csp-retrained": LocationModel(
-        about="position, trained against other images and random places: the recipe of CSP",
         recipe="CSP's objective and encoder (arXiv 2305.01118), re-trained on our data",
         # 32 scales; the shortest is two cells instead of 0.1 degrees, a quarter of a city.
         position=lambda resolution, seed: Grid(scales=32, shortest=finest(resolution)),
@@ -281,7 +278,6 @@ LOCATION_MODELS: dict[str, LocationModel] = {
         ),
     ),
     "geoclip-retrained": LocationModel(
-        about="position, found from the cell's own image among many: the recipe of GeoCLIP",
         recipe="GeoCLIP's objective and encoder (arXiv 2309.16020), re-trained on our data",
         position=lambda resolution, seed: Fourier(seed=seed),
         # A quarter of their width (1024), for a hundredth of their pictures.
