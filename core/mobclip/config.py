@@ -100,14 +100,16 @@ class TrainConfig(Settings):
 class FusionConfig(Settings):
     """How `mobclip` is made. What `near` to `emphasis` do is in `mobclip.fusion.Fusion`.
 
-    The values of these five were chosen once, by block scores of Chicago, New York and the
-    synthetic country on partitions (seeds 10 to 15) other than those that are reported (0 to 2).
+    The values of these seven were chosen by block scores of Chicago, New York and the synthetic
+    country on partitions into blocks (seeds 10 to 15) other than those that are reported (0 to 2).
     """
 
     dims: int = 128  # length of an embedding; its first 32 and 64 numbers are embeddings too
     near: float = 0.3  # share of the surroundings in what a modality says of a cell
     fill: float = 0.4  # how far the surroundings stand in for a token that is not there
     wide: float = 0.3  # weight of the wide surroundings, about 9 cells around, beside the cell
+    thin: float = 0.1  # tokens of this share of the usual amount count half beside neighbours
+    persistence: float = 1.0  # weight of what neighbours share when the axes are chosen
     presence: float = 0.15  # weight of which modalities a cell has
     emphasis: float = 0.3  # how much the first dimensions are stretched: 0 not at all
     hidden_units: int = 1024  # of the network that stands in for what is hidden
@@ -125,7 +127,15 @@ class FusionConfig(Settings):
             1, "dims", "hidden_units", "batch_size", "epochs", "patience", "checkpoint_every"
         )
         self._at_least(
-            0, "wide", "presence", "emphasis", "contrast", "learning_rate", "weight_decay"
+            0,
+            "wide",
+            "presence",
+            "thin",
+            "persistence",
+            "emphasis",
+            "contrast",
+            "learning_rate",
+            "weight_decay",
         )
         self._share("near", "fill")
         if not 0 < self.validation_share < 1:

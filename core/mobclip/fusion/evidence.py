@@ -25,6 +25,7 @@ class Evidence:
     near_known: Bool[np.ndarray, "cells"]  # whether any cell of the two rings has it
     far: Float32[np.ndarray, "cells dims"]
     wide: Float32[np.ndarray, "cells wide"]
+    trust: Float32[np.ndarray, " cells"]  # 0 to 1: how much of the own token is no accident
 
     @classmethod
     def gather(
@@ -32,8 +33,14 @@ class Evidence:
         own: Float32[np.ndarray, "cells dims"],
         present: Bool[np.ndarray, "cells"],
         kernel: sparse.csr_array,
+        trust: Float32[np.ndarray, " cells"] | None = None,
     ) -> "Evidence":
-        """Take the means; `kernel` is one step of smoothing (`baselines.spatial_kernel`)."""
+        """Take the means; `kernel` is one step of smoothing (`baselines.spatial_kernel`).
+
+        trust : default: all of it
+        """
+        if trust is None:
+            trust = np.ones(len(own), np.float32)
         share = present.astype(np.float32)
         total = own
         means = {}
@@ -46,7 +53,7 @@ class Evidence:
                 means["far"] = _mean(total, share, LEAST_FAR)
                 total = np.ascontiguousarray(total[:, :WIDE_DIMS])
         wide = (total / np.maximum(share, LEAST_WIDE)[:, None]).astype(np.float32)
-        return cls(own=own, present=present, near_known=near_known, wide=wide, **means)
+        return cls(own=own, present=present, near_known=near_known, wide=wide, trust=trust, **means)
 
     def without_own(self, kernel: sparse.csr_array) -> "Evidence":
         """What is left of each cell when its own token is hidden: its surroundings alone.
@@ -80,6 +87,7 @@ class Evidence:
             near_known=share > 0,
             far=farther("far"),
             wide=farther("wide"),
+            trust=self.trust,
         )
 
 

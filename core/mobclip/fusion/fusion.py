@@ -115,10 +115,12 @@ class Fusion:
     f_m their means over the near and the far surroundings (`Evidence`), and a, b the settings
     `near` and `fill`, its vote is P_m s_m + W_m w_m + p_m, where
 
-    - s_m = (1 - a) t_m + a n_m where the cell has m; b n_m where only neighbours have it, else
-      ¾ b f_m;
+    - s_m = (1 - a) r t_m + (1 - (1 - a) r) n_m where the cell has m, with r the trust in a token
+      that is made of few points or trips (`Reader.trust`); b n_m where only neighbours have it,
+      else ¾ b f_m;
     - w_m is the mean over the wide surroundings, p_m whether the cell has m;
-    - P, W, p are blocks of the principal axes of all of this side by side, scaled so that the
+    - P, W, p are blocks of the principal axes of all of this side by side (of its covariance and
+      `persistence` times that of its means over neighbours), scaled so that the
       j-th dimension has the standard deviation σ_j (σ_j / σ_1)^`emphasis`.
     """
 
@@ -188,7 +190,15 @@ class Fusion:
                 for name, block in blocks.items()
             ]
         )
-        axes = principal_axes(stacked, settings.dims)
+        # What neighbours share is less of an accident than what varies from cell to cell: means
+        # over neighbours stand beside the cells when the axes are chosen.
+        ends = np.cumsum([len(place.cells) for place in places])[:-1]
+        around = [
+            spatial_kernel(place.cells) @ part
+            for place, part in zip(places, np.split(stacked, ends), strict=True)
+        ]
+        lasting = np.sqrt(settings.persistence) * np.concatenate(around)
+        axes = principal_axes(np.concatenate([stacked, lasting]), settings.dims)
         if axes.shape[1] == 0:
             names = ", ".join(place.name for place in places)
             raise ConfigError(
@@ -236,10 +246,12 @@ class Fusion:
                 shared = self.shared if name == MOBILITY else None
                 values, present, columns, _ = _table(place, name, self.flow_map, shared)
                 own = reader(values, present, columns, what=f"{name} of {place.name}")
+                trust = reader.trust(values, columns, thin=self.settings.thin)
             else:
                 own = np.zeros((len(place.cells), reader.dims), np.float32)
                 present = np.zeros(len(place.cells), bool)
-            found[name] = Evidence.gather(own, present, kernel)
+                trust = np.ones(len(place.cells), np.float32)
+            found[name] = Evidence.gather(own, present, kernel, trust)
         return found
 
     def votes(self, place: Place, states: Collection[int] = (KNOWN, HIDDEN, ALONE, WORDS)) -> Votes:
@@ -372,7 +384,8 @@ class Fusion:
         """Write as one safetensors file, atomically; `metadata` is kept as JSON."""
         tensors: dict[str, np.ndarray] = {}
         for name, reader in self.readers.items():
-            tensors |= {f"reader.{name}.mean": reader.mean, f"reader.{name}.axes": reader.axes}
+            for one in ("mean", "axes", "usual"):
+                tensors[f"reader.{name}.{one}"] = getattr(reader, one)
         tensors |= {f"axes.{name}": one for name, one in self.axes.items()}
         tensors |= {f"mean.{name}": one for name, one in self.means.items()}
         if self.flow_map is not None:
@@ -432,6 +445,7 @@ class Fusion:
                     columns=tuple(header["columns"][name]),
                     mean=tensors[f"reader.{name}.mean"],
                     axes=tensors[f"reader.{name}.axes"],
+                    usual=tensors[f"reader.{name}.usual"],
                 )
                 for name in header["modalities"]
             },
@@ -492,7 +506,8 @@ def _around(one: Evidence, settings: FusionConfig) -> Float32[np.ndarray, "cells
 
 
 def _blocks(one: Evidence, settings: FusionConfig) -> dict[str, Float32[np.ndarray, "cells _"]]:
-    own = (1 - settings.near) * one.own + settings.near * one.near
+    share = (1 - settings.near) * one.trust[:, None]
+    own = share * one.own + (1 - share) * one.near
     return {
         "smooth": np.where(one.present[:, None], own, _around(one, settings)).astype(np.float32),
         "wide": one.wide[:, :WIDE_DIMS],

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32
 from mobclip.baselines.features import principal_axes, scaled
 from mobclip.errors import ConfigError
 
+AMOUNTS = ("log_total", "log_outflow", "log_inflow")  # columns that say of how much a token is made
 MOST = 160  # dimensions of a modality: what is beyond does not reach 128 shared ones
 
 
@@ -24,6 +25,9 @@ class Reader:
     columns: tuple[str, ...]  # names, in order
     mean: Float32[np.ndarray, " columns"]
     axes: Float32[np.ndarray, "columns dims"]  # scaling folded in
+    usual: Float32[
+        np.ndarray, "1"
+    ]  # amount of what the middle one of the tokens is made; 0: unsaid
 
     @classmethod
     def fit(
@@ -42,6 +46,7 @@ class Reader:
                 columns=tuple(columns),
                 mean=np.zeros(len(columns), np.float32),
                 axes=np.zeros((len(columns), 0), np.float32),
+                usual=np.zeros(1, np.float32),
             )
         even = scaled(values, present, columns, groups)
         here = even.values[present]
@@ -51,7 +56,21 @@ class Reader:
             columns=tuple(columns),
             mean=even.mean.astype(np.float32),
             axes=(axes / (even.scale[:, None] * max(leading, 1e-9))).astype(np.float32),
+            usual=np.array([np.median(_amount(values[present], columns))], np.float32),
         )
+
+    def trust(
+        self, values: Float32[np.ndarray, "cells columns"], columns: Sequence[str], *, thin: float
+    ) -> Float32[np.ndarray, " cells"]:
+        """How much of each token is no accident: c / (c + thin), c its amount over the usual one.
+
+        That is how far a mean of c observations is drawn to what was expected before, where the
+        expectation is worth `thin` of them (empirical Bayes).
+        """
+        amount = _amount(values, columns) / max(float(self.usual[0]), 1e-9)
+        if self.usual[0] <= 0 or thin == 0:
+            return np.ones(len(values), np.float32)
+        return (amount / (amount + thin)).astype(np.float32)
 
     def __call__(
         self,
@@ -78,3 +97,9 @@ class Reader:
     def dims(self) -> int:
         """How many directions are read."""
         return int(self.axes.shape[1])
+
+
+def _amount(values: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+    """How many points or trips each token is made of; 0 where no column says so."""
+    found = [i for i, name in enumerate(columns) if name in AMOUNTS]
+    return np.expm1(np.maximum(values[:, found], 0).astype(np.float64)).sum(1)
