@@ -382,13 +382,15 @@ def test_what_is_left_of_a_cell_is_the_mean_of_the_others(islands):
 # ---- the linear model --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("persistence", [0.0, 1.0])
 @pytest.mark.parametrize("wide", [0.02, 0.3])  # which is too loud for so small a place
-def test_the_sum_of_all_votes_is_the_pca_of_all_smoothed_evidence(toy_place, wide):
-    fitted = Fusion.fit([toy_place], replace(CONFIG, wide=wide))
+def test_the_sum_of_all_votes_is_the_pca_of_all_smoothed_evidence(toy_place, wide, persistence):
+    fitted = Fusion.fit([toy_place], replace(CONFIG, wide=wide, persistence=persistence))
     blocks = {"smooth": [], "wide": [], "present": []}
     for one in fitted.evidence(toy_place, spatial_kernel(toy_place.cells)).values():
         guess = np.where(one.near_known[:, None], 0.4 * one.near, 0.75 * 0.4 * one.far)
-        filled = np.where(one.present[:, None], 0.7 * one.own + 0.3 * one.near, guess)
+        own = 0.7 * one.trust[:, None]
+        filled = np.where(one.present[:, None], own * one.own + (1 - own) * one.near, guess)
         blocks["smooth"].append(filled)
         blocks["wide"].append(one.wide)
         blocks["present"].append(one.present[:, None])
@@ -402,12 +404,26 @@ def test_the_sum_of_all_votes_is_the_pca_of_all_smoothed_evidence(toy_place, wid
         "present": 0.15 * natural["present"],
     }
     stacked = np.hstack([weight[kind] * each for kind, each in joined.items()])
-    u, s, _ = np.linalg.svd(stacked, full_matrices=False)
-    u, sigma = u[:, :12] * np.sqrt(len(u)), s[:12] / np.sqrt(len(u))
-    expected = u * sigma * (sigma / sigma[0]) ** 0.3
+    around = spatial_kernel(toy_place.cells) @ stacked
+    _, axes = np.linalg.eigh(np.cov(stacked.T) + persistence * np.cov(around.T))
+    linear = stacked @ axes[:, ::-1][:, :12]
+    sigma = linear.std(0)
+    expected = linear * (sigma / sigma[0]) ** 0.3
     found = fitted.embed(toy_place)
     assert found.shape == expected.shape
     np.testing.assert_allclose(up_to_sign(found, expected), expected, atol=2e-4)
+
+
+def test_a_token_of_few_points_leans_on_its_neighbours():
+    values = np.array([[0.0, 5.0], [np.log1p(10), 5.0], [np.log1p(1), 5.0]], np.float32)
+    names = ("log_total", "share_x")
+    everywhere = np.ones(3, bool)
+    reader = Reader.fit(values, everywhere, names, np.array(["", ""]))
+    # The middle token is made of one point; what is expected counts as a tenth of that.
+    np.testing.assert_allclose(reader.trust(values, names, thin=0.1), [0, 10 / 10.1, 1 / 1.1])
+    assert (reader.trust(values, names, thin=0.0) == 1).all()
+    silent = Reader.fit(values[:, 1:], everywhere, names[1:], np.array([""]))
+    assert (silent.trust(values[:, 1:], names[1:], thin=0.1) == 1).all()
 
 
 @pytest.mark.parametrize("emphasis", [0.0, 0.3, 1.0])
@@ -422,12 +438,12 @@ def test_the_first_numbers_are_the_embedding_of_fewer_dims(toy_place):
     wide = Fusion.fit([toy_place], replace(CONFIG, dims=32)).embed(toy_place)
     narrow = Fusion.fit([toy_place], replace(CONFIG, dims=8)).embed(toy_place)
     np.testing.assert_allclose(up_to_sign(wide[:, :8], narrow), narrow, atol=1e-5)
-    assert (np.diff(wide.std(0)) <= 1e-5).all()
 
 
 def test_without_weights_the_evidence_is_what_is_left(toy_place):
     """near, fill, wide, presence 0: PCA of the readers' dimensions, as of a plain baseline."""
-    bare = replace(CONFIG, near=0.0, fill=0.0, wide=0.0, presence=0.0, emphasis=0.0)
+    none = dict.fromkeys(("near", "fill", "wide", "presence", "thin", "persistence"), 0.0)
+    bare = replace(CONFIG, **none, emphasis=0.0)
     fitted = Fusion.fit([toy_place], bare)
     tokens = [
         one.own.astype(float)

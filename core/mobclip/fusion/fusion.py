@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from scipy import sparse
 
 from mobclip.baselines import shared_columns, spatial_kernel
-from mobclip.baselines.features import principal_axes
+from mobclip.baselines.features import centred, principal_axes
 from mobclip.baselines.shared import evidence as shared_evidence
 from mobclip.config import FusionConfig
 from mobclip.embeddings import Embeddings
@@ -197,8 +197,8 @@ class Fusion:
             spatial_kernel(place.cells) @ part
             for place, part in zip(places, np.split(stacked, ends), strict=True)
         ]
-        lasting = np.sqrt(settings.persistence) * np.concatenate(around)
-        axes = principal_axes(np.concatenate([stacked, lasting]), settings.dims)
+        lasting = np.sqrt(settings.persistence) * centred(np.concatenate(around))
+        axes = principal_axes(np.concatenate([stacked, lasting.astype(np.float32)]), settings.dims)
         if axes.shape[1] == 0:
             names = ", ".join(place.name for place in places)
             raise ConfigError(
