@@ -18,13 +18,16 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results: docs/results.py -->", "<!-- end of results -->"
 ORDER = {"synthetic": "synthetic-r6", "chicago": "chicago-r9", "new-york": "new-york-r8"}
 LONG = ("scores", "conformal", "retrieval", "probes", "flows", "paper", "leakage")
+# Functions of position alone, beside `coordinates`: their lines are in docs/results/*.md.
+POSITION = ("wrap", "harmonics", "fourier", "sphere2vec", "space2vec-grid", "space2vec-theory")
 LONG += ("ablation", "scaling", "transfer")
 
 
 def section() -> str:
     """All places, as the report sums them up."""
     folder = ROOT / "docs" / "results"
-    parts = [summary(json.loads((folder / f"{name}.json").read_text("utf-8"))) for name in ORDER]
+    found = [json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ORDER]
+    parts = [summary(one, without=POSITION) for one in found]
     return "\n\n".join([BEGIN, *parts, END])
 
 

@@ -96,8 +96,11 @@ def write_report(results: Mapping[str, Any], folder: Path) -> None:
             temporary.write_text(text, "utf-8")
 
 
-def summary(results: Mapping[str, Any]) -> str:
-    """The ladder of one place as Markdown: what, table, the difference that matters, warnings."""
+def summary(results: Mapping[str, Any], *, without: Collection[str] = ()) -> str:
+    """The ladder of one place as Markdown: what, table, the difference that matters, warnings.
+
+    without : runs whose lines are left out of the table
+    """
     of = Results(results)
     numbers = of.targets_of("number")
     levels = sorted({str(of.target(name).get("level", "")) for name in numbers})
@@ -119,6 +122,7 @@ def summary(results: Mapping[str, Any]) -> str:
                 *ladder.numbers(of, one, intervals=["blocks"]),
             ]
             for one in of.ladder
+            if one["run"] not in without
         ]
         parts.append("\n".join(table_markdown(Table(title="", columns=columns, rows=rows))))
     sentence = differences.lead_over(of)
