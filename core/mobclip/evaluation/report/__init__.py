@@ -22,7 +22,7 @@ its section is then left out. Every sentence with a finding is computed from the
 ==================  ========================================================================
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
