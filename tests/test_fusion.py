@@ -286,11 +286,12 @@ def naive_mean(weights, own, present):
     return means, shares
 
 
-# Two islands, the second far from the first, of three cells that have no neighbours within reach.
+# An island, a strip so long that its ends hardly know of each other, and three cells alone.
 ISLAND = grid.points_to_cells(
     lon=np.array([10.0, 11.0, 12.0]), lat=np.array([45.0, 45.0, 45.0]), resolution=6
 )
-ISLANDS = np.sort(np.concatenate([CELLS, ISLAND]))
+STRIP = grid.polygon_to_cells(shapely.box(0, 0.02, 3, 0.1), 6)
+ISLANDS = np.sort(np.concatenate([CELLS, STRIP, ISLAND]))
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +300,8 @@ def islands():
     present = rng.random(len(ISLANDS)) < 0.4
     lonely = np.isin(ISLANDS, ISLAND)
     present[lonely] = [True, False, True]
+    along = grid.centers(ISLANDS)[:, 0]
+    present[np.isin(ISLANDS, STRIP) & (along > 0.4)] = False
     own = np.where(present[:, None], rng.normal(size=(len(ISLANDS), WIDE_DIMS + 8)), 0)
     return own.astype(np.float32), present, lonely
 
@@ -310,9 +313,12 @@ def test_means_over_the_surroundings_are_those_of_a_loop(islands):
     near, share = naive_mean(kernel, own, present)
     np.testing.assert_allclose(found.near, near, atol=1e-5)
     np.testing.assert_array_equal(found.near_known, share > 0)
+    assert (~found.near_known).sum() > 10
     far, share = naive_mean(np.linalg.matrix_power(kernel, FAR), own, present)
+    assert ((share > 0) & (share < LEAST_FAR)).any()
     np.testing.assert_allclose(found.far, np.where(share[:, None] > LEAST_FAR, far, 0), atol=1e-4)
     wide, share = naive_mean(np.linalg.matrix_power(kernel, WIDE), own, present)
+    assert ((share > 0.01 * LEAST_WIDE) & (share < 0.5 * LEAST_WIDE)).any()
     shrunk = wide * (share / np.maximum(share, LEAST_WIDE))[:, None]
     np.testing.assert_allclose(found.wide, shrunk[:, :WIDE_DIMS], atol=1e-4)
     np.testing.assert_array_equal(found.own, own)
@@ -385,15 +391,21 @@ def test_what_is_left_of_a_cell_is_the_mean_of_the_others(islands):
 @pytest.mark.parametrize("persistence", [0.0, 1.0])
 @pytest.mark.parametrize("wide", [0.02, 0.3])  # which is too loud for so small a place
 def test_the_sum_of_all_votes_is_the_pca_of_all_smoothed_evidence(toy_place, wide, persistence):
-    fitted = Fusion.fit([toy_place], replace(CONFIG, wide=wide, persistence=persistence))
+    poi = toy_place.tables["poi"]  # so few that some cells have none near them
+    tables = {**toy_place.tables, "poi": poi.restrict(poi.cells[::40])}
+    place = toy_place.varied("few points", tables=tables)
+    fitted = Fusion.fit([place], replace(CONFIG, wide=wide, persistence=persistence))
     blocks = {"smooth": [], "wide": [], "present": []}
-    for one in fitted.evidence(toy_place, spatial_kernel(toy_place.cells)).values():
+    lonely = np.zeros(len(place.cells), bool)
+    for one in fitted.evidence(place, spatial_kernel(place.cells)).values():
+        lonely |= ~one.near_known & (one.far != 0).any(1)
         guess = np.where(one.near_known[:, None], 0.4 * one.near, 0.75 * 0.4 * one.far)
         own = 0.7 * one.trust[:, None]
         filled = np.where(one.present[:, None], own * one.own + (1 - own) * one.near, guess)
         blocks["smooth"].append(filled)
         blocks["wide"].append(one.wide)
         blocks["present"].append(one.present[:, None])
+    assert lonely.sum() > 20
     joined = {kind: np.hstack(each).astype(float) for kind, each in blocks.items()}
     joined = {kind: each - each.mean(0) for kind, each in joined.items()}
     natural = {kind: 1 / np.sqrt((each**2).mean(0).sum()) for kind, each in joined.items()}
@@ -404,12 +416,12 @@ def test_the_sum_of_all_votes_is_the_pca_of_all_smoothed_evidence(toy_place, wid
         "present": 0.15 * natural["present"],
     }
     stacked = np.hstack([weight[kind] * each for kind, each in joined.items()])
-    around = spatial_kernel(toy_place.cells) @ stacked
+    around = spatial_kernel(place.cells) @ stacked
     _, axes = np.linalg.eigh(np.cov(stacked.T) + persistence * np.cov(around.T))
     linear = stacked @ axes[:, ::-1][:, :12]
     sigma = linear.std(0)
     expected = linear * (sigma / sigma[0]) ** 0.3
-    found = fitted.embed(toy_place)
+    found = fitted.embed(place)
     assert found.shape == expected.shape
     np.testing.assert_allclose(up_to_sign(found, expected), expected, atol=2e-4)
 
