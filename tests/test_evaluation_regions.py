@@ -10,7 +10,7 @@ import pytest
 import shapely
 
 from mobclip import grid
-from mobclip.baselines import BASELINES, Features
+from mobclip.baselines import BASELINES, ENCODINGS, Features
 from mobclip.errors import ConfigError, RecordError
 from mobclip.evaluation.regions import RegionBenchmark, compare, evaluate, place_of
 from mobclip.probes import region_protocol
@@ -146,7 +146,7 @@ def test_without_polygons_no_two_regions_are_near_and_space_is_left_out(benchmar
     )
     regions = place_of(wide)
     assert grid.adjacency(regions.place.cells, 3).nnz == 0
-    assert set(regions.left_out) == {"coordinates", "neighbours", "propagated"}
+    assert set(regions.left_out) == {"coordinates", *ENCODINGS, "neighbours", "propagated"}
     assert "no polygons" in regions.left_out["propagated"]
     table = regions.place.tables["other"]
     assert table.columns == ("value_0", "value_1")

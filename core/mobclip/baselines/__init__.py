@@ -20,7 +20,7 @@ model that does not beat them on spatial blocks has earned nothing.
 from mobclip.baselines.baseline import Baseline, Fitted
 from mobclip.baselines.chance import random
 from mobclip.baselines.clusters import poi_clusters
-from mobclip.baselines.encodings import encoding
+from mobclip.baselines.encodings import ENCODINGS, encoding
 from mobclip.baselines.evidence import modality, pca, poi_counts
 from mobclip.baselines.features import DIMS, Features
 from mobclip.baselines.nodes import lightgcn, line
@@ -32,6 +32,7 @@ from mobclip.place import MOBILITY, Place
 __all__ = [
     "BASELINES",
     "DIMS",
+    "ENCODINGS",
     "Baseline",
     "Features",
     "Fitted",

@@ -17,7 +17,7 @@ import shapely.geometry
 from jaxtyping import Float64, Int64, Real, UInt64
 
 from mobclip import grid
-from mobclip.baselines import BASELINES, Features, available
+from mobclip.baselines import BASELINES, ENCODINGS, Features, available
 from mobclip.errors import ConfigError, RecordError
 from mobclip.graph import MobilityGraph
 from mobclip.place import MOBILITY, Place
@@ -27,7 +27,8 @@ from mobclip.table import CellTable
 
 FOLDS = (5, 10)  # both are in use
 MAX_REGIONS = 20_000  # a dense matrix of flows: 3 GB
-USE_SPACE = ("coordinates", "neighbours", "poi-clusters", "propagated")  # baselines
+# Baselines that ask where a cell is.
+USE_SPACE = ("coordinates", *ENCODINGS, "neighbours", "poi-clusters", "propagated")
 
 
 @dataclass(frozen=True, kw_only=True)
