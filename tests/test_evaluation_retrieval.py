@@ -13,13 +13,21 @@ from mobclip.errors import ConfigError
 from mobclip.evaluation import retrieval
 from mobclip.evaluation.retrieval import (
     SHARES,
+    Prompts,
+    areas_under,
     hierarchical_ap,
+    own_recall,
+    pooled,
     recall_vs_area,
+    text_decoder,
     text_recall,
+    text_ways,
+    texts_of,
     twin_recall,
 )
 from mobclip.place import Place
 from mobclip.table import CellTable
+from mobclip.textmap import TextMap
 
 CELLS = grid.polygon_to_cells(shapely.box(-35, 38, -34.3, 38.7), 6)
 
@@ -104,8 +112,13 @@ def islands(app_data):
     return Place.load(app_data / "places" / "islands-r6")
 
 
-def test_words_find_the_cells_that_hold_them(islands):
-    rows = text_recall(islands, islands.folder / "runs" / "propagated")
+@pytest.fixture(scope="module")
+def prompts(islands):
+    return Prompts.of(islands)
+
+
+def test_words_find_the_cells_that_hold_them(islands, prompts):
+    rows = text_recall(islands, islands.folder / "runs" / "propagated", prompts)
     by_query = {row["query"]: row for row in rows}
     assert set(by_query) == {"harbour", "farm", "cafe"}
     # Half of the cells hold harbours, in no order among themselves: 0.75 at best.
@@ -116,16 +129,82 @@ def test_words_find_the_cells_that_hold_them(islands):
         assert row["points"] == pytest.approx(np.expm1(table.column(f"count_{query}")).sum(), 1e-5)
         assert row["cells"] == (table.column(f"count_{query}") > 0).sum()
         assert row["run"] == "propagated"
-        assert row["curve"][0] == [0.0, 0.0]
-        assert row["curve"][-1] == [1.0, 1.0]
-    (alone,) = text_recall(islands, islands.folder / "runs" / "propagated", ["farm"])
-    assert alone == by_query["farm"]
-    with pytest.raises(ConfigError, match="'pub': choose among"):
-        text_recall(islands, islands.folder / "runs" / "propagated", ["pub"])
+        for weighting in ("", "_share"):
+            assert row[f"curve{weighting}"][0] == [0.0, 0.0]
+            assert row[f"curve{weighting}"][-1] == [1.0, 1.0]
+    # A harbour is as far from a farm as can be: any other prompt is worse than none.
+    assert by_query["farm"]["null_share"] < 0.5 < by_query["farm"]["area_under_share"]
 
 
-def test_runs_without_text_and_codes_have_no_rows(islands):
-    assert text_recall(islands, islands.folder / "runs" / "coordinates") == []
+def test_both_weightings_and_the_null_are_what_a_loop_finds(islands, prompts):
+    folder = islands.folder / "runs" / "propagated"
+    rows = text_recall(islands, folder, prompts)
+    made = Embeddings.load(folder / "embeddings.parquet")
+    table = islands.tables["poi"]
+    points = np.expm1(table.column("log_total"))
+    where = made.rows(table.cells)
+    areas = grid.areas_km2(made.cells)
+    queries = TextMap.load(folder / "text.safetensors")(prompts.texts)
+    scores = {
+        name: made.unit() @ (query / np.linalg.norm(query))
+        for name, query in zip(prompts.queries, queries, strict=True)
+    }
+    for row in rows:
+        count = np.expm1(table.column(f"count_{row['query']}").astype(np.float64))
+        here = count > 0
+        for weighting, weights in (("", count), ("_share", count / points)):
+            under = {
+                name: recall_vs_area(one, where[here], areas, weights=weights[here]).area_under
+                for name, one in scores.items()
+            }
+            assert row[f"area_under{weighting}"] == pytest.approx(under[row["query"]], abs=1e-6)
+            others = [value for name, value in under.items() if name != row["query"]]
+            assert row[f"null{weighting}"] == pytest.approx(np.mean(others), abs=1e-6)
+
+
+def test_all_pairs_at_once_are_recall_vs_area_of_each_ties_too():
+    rng = np.random.default_rng(6)
+    areas = rng.uniform(1, 5, 40)
+    scores = rng.integers(0, 6, (40, 3)).astype(float)
+    truth = rng.uniform(0, 3, (40, 4)) * (rng.random((40, 4)) < 0.4)
+    under = areas_under(scores, truth, areas)
+    for prompt in range(3):
+        for query in range(4):
+            expected = recall_vs_area(
+                scores[:, prompt], np.arange(40), areas, weights=truth[:, query]
+            )
+            assert under[prompt, query] == pytest.approx(expected.area_under)
+
+
+def test_other_ways_are_beside_the_way_of_the_app(islands, prompts):
+    folder = islands.folder / "runs" / "propagated"
+    ways = {row["way"]: row for row in text_ways(islands, folder, prompts)}
+    assert list(ways) == [
+        *("own map, cosine", "own map, dot product", "decoder, cosine", "decoder, dot product"),
+    ]
+    rows = text_recall(islands, folder, prompts)
+    for name in ("area_under", "area_under_share", "null", "null_share"):
+        mean = np.mean([row[name] for row in rows])
+        assert ways["own map, cosine"][name] == pytest.approx(mean, abs=1e-6)
+    assert ways["decoder, dot product"]["area_under_share"] > 0.65
+
+
+def test_the_decoder_reads_off_the_direction_of_a_text():
+    rng = np.random.default_rng(7)
+    texts = rng.normal(size=(len(CELLS), 3)).astype(np.float32)
+    # The space holds the texts in some directions, and something louder in others.
+    louder = 30 * rng.normal(size=(len(CELLS), 2))
+    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    vectors = (np.hstack([texts, louder]) @ turn).astype(np.float32)
+    directions = text_decoder(vectors, texts, CELLS)(np.eye(3, dtype=np.float32))
+    np.testing.assert_allclose(directions, turn[:3], atol=0.02)
+
+
+def test_runs_without_text_and_codes_have_no_rows(islands, prompts):
+    folder = islands.folder / "runs"
+    assert text_recall(islands, folder / "coordinates", prompts) == []
+    assert text_ways(islands, folder / "coordinates", prompts) == []
+    assert text_recall(islands, folder / "propagated", None) == []
     poi = islands.tables["poi"]
     columns = ("count_4bf58dd8d48988d124941735", "count_12", "count_xylophone_maker", "log_total")
     codes = replace(islands)
@@ -138,7 +217,50 @@ def test_runs_without_text_and_codes_have_no_rows(islands):
         )
     }
     # Codes are no words, and the featurizer of this place knows no xylophones.
-    assert text_recall(codes, islands.folder / "runs" / "propagated") == []
+    assert Prompts.of(codes) is None
+    has, texts = texts_of(codes)
+    assert not has.any()
+    assert texts.shape == (len(codes.cells), 0)
+
+
+# --- the own cell of a token ---
+
+
+def test_own_recall_is_what_a_loop_finds_and_the_null_is_of_the_queries_of_others():
+    rng = np.random.default_rng(8)
+    candidates = rng.normal(size=(60, 6)).astype(np.float32)
+    own = rng.permutation(60)[:25]
+    queries = (candidates[own] + rng.normal(size=(25, 6))).astype(np.float32)
+    found = own_recall(queries, own, candidates, ks=(1, 5, 80))
+    unit = candidates / np.linalg.norm(candidates, axis=1, keepdims=True)
+    best = np.argsort(-(unit @ queries.T), axis=0)
+    for k in (1, 5):
+        hits = np.array([[cell in best[:k, query] for cell in own] for query in range(25)])
+        assert found[f"recall{k}"] == pytest.approx(np.trace(hits) / 25)
+        assert found[f"null{k}"] == pytest.approx((hits.sum() - np.trace(hits)) / (25 * 24))
+        assert found[f"chance{k}"] == pytest.approx(k / 60)
+    assert [found[f"{name}80"] for name in ("recall", "null", "chance")] == [1, 1, 1]
+    assert (found["n"], found["candidates"]) == (25, 60)
+    assert found["recall5"] > 3 * found["null5"]
+
+
+def test_equal_candidates_are_found_by_chance():
+    found = own_recall(
+        np.ones((4, 3), np.float32), np.arange(4), np.ones((20, 3), np.float32), ks=(1, 7)
+    )
+    for k in (1, 7):
+        assert found[f"recall{k}"] == pytest.approx(k / 20)
+        assert found[f"null{k}"] == pytest.approx(k / 20)
+    with pytest.raises(ConfigError, match="at least one query"):
+        own_recall(np.ones((0, 3), np.float32), np.arange(0), np.ones((2, 3), np.float32))
+
+
+def test_parts_are_pooled_by_their_queries():
+    parts = [
+        {"recall1": 1.0, "n": 10, "candidates": 100},
+        {"recall1": 0.0, "n": 30, "candidates": 200},
+    ]
+    assert pooled(parts) == {"recall1": 0.25, "n": 40, "candidates": 175}
 
 
 # --- twins ---

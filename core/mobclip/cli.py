@@ -48,7 +48,8 @@ app = typer.Typer(
         "Start with `mobclip demo`: it makes a small invented country, does every stage and opens "
         "the app. The stages one by one: `fetch`, `tokenize`, `train`, `embed`, `project`, "
         "`search`, `probe`, `evaluate`, `app`. A stage whose inputs have not changed is skipped. "
-        "Studies of a place: `ablate`, `scale`, `transfer`; of arrays of others: `regions`."
+        "Studies of a place: `ablate`, `subsets`, `scale`, `transfer`; of arrays of others: "
+        "`regions`."
     ),
 )
 
@@ -511,6 +512,42 @@ def scale(
     console.print(laws)
     for axis, reason in found["left_out"].items():
         console.print(f"Left out: {axis} ({reason})")
+    console.print("`mobclip evaluate` puts them into its report.")
+
+
+@app.command()
+def subsets(
+    place: PlaceName,
+    resolution: Resolution = None,
+    cells: Cells = None,
+    seeds: Seeds = 3,
+    config: ConfigFile = None,
+) -> None:
+    """How good is `mobclip` at cells it has never seen, and where evidence of them is missing?"""
+    from mobclip.config import FusionConfig
+    from mobclip.studies.subsets import subsets as study
+
+    settings = FusionConfig.from_yaml(config) if config else None
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
+        found = study(workspace, made, seeds=range(seeds), config=settings)
+    table = Table("cells", "what is known of them", "cosine to all of it", "recall@10", "R²")
+    for row in found["cells"]:
+        table.add_row(row["what"], "everything", "1.000", "", f"{row['blocks']:.3f}")
+    for row in found["missing"]:
+        known = {
+            "hidden": f"all but the {row['modality']} of the cell itself",
+            "gone": f"all but {row['modality']}",
+            "only": f"{row['modality']} alone",
+        }[row["state"]]
+        table.add_row(
+            "unseen",
+            known if row["network"] else f"{known}, without the network",
+            f"{row['cosine']:.3f}",
+            f"{row['recall10']:.3f}",
+            f"{row['blocks']:.3f}",
+        )
+    console.print(f"\n[bold]{made.title}[/]: mobclip, trained without the cells that are tested")
+    console.print(table)
     console.print("`mobclip evaluate` puts them into its report.")
 
 

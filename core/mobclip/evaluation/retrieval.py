@@ -1,24 +1,27 @@
-"""How well a search finds what it should: recall against area, twins, hierarchical precision.
+"""How well a search finds what it should: words, tokens, twins, hierarchical precision.
 
 Search answers with a ranked list of cells. Cells have an area, so the price of an answer is the
 km² that have to be looked at; a rank has no such meaning once cells differ in size.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Real, UInt64
+from jaxtyping import Bool, Float32, Float64, Int64, Real, UInt64
 
 from mobclip import grid
-from mobclip.embeddings import Embeddings
+from mobclip.embeddings import Embeddings, unit_rows
 from mobclip.errors import ConfigError, RecordError
 from mobclip.place import Place
-from mobclip.search import SimilarityIndex, TextQuery
+from mobclip.probes import folds_of, ridge
+from mobclip.splits import Folds
+from mobclip.textmap import TEXT_PREFIX, TextMap
 
+KS = (1, 10, 100)  # of recall@k
 # Shares of the area at which a curve is written down: close together where answers are looked at.
 SHARES = (0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1)
 COUNT_PREFIX = "count_"  # token columns of the POI table that count a category, log(1 + n)
@@ -78,66 +81,274 @@ def recall_vs_area(
     return RecallCurve(share=share, recall=recall, area_under=float(np.trapezoid(recall, share)))
 
 
+# ---- words -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Queries of a few words each, and where what they name is: the POI categories of a place."""
+
+    queries: tuple[str, ...]
+    texts: Float32[np.ndarray, "queries text"]
+    points: Float64[np.ndarray, "cells queries"]  # of the category, as counted in the POI tokens
+    share: Float64[np.ndarray, "cells queries"]  # of the points of the cell
+
+    @classmethod
+    def of(cls, place: Place) -> "Prompts | None":
+        """All categories that have a column and a name whose words are known; None without any."""
+        counts = _category_counts(place)
+        folder = place.folder / "featurizers" / "poi"
+        if not counts or not folder.is_dir():
+            return None
+        from mobclip import featurizers  # brings scikit-learn: only when a text is asked for
+
+        featurizer = featurizers.load(folder)
+        known: list[str] = []
+        texts: list[np.ndarray] = []
+        points: list[np.ndarray] = []
+        share: list[np.ndarray] = []
+        table = place.tables["poi"]
+        rows, _ = grid.locate(place.cells, table.cells)
+        total = np.expm1(table.column("log_total").astype(np.float64))
+        for query, count in counts.items():
+            try:
+                # Only a text featurizer stands there, and those have `query`.
+                texts.append(featurizer.query(_words(query)))  # type: ignore[attr-defined]
+            except RecordError:  # no known word
+                continue
+            known.append(query)
+            for kind, values in ((points, count), (share, count / np.maximum(total, count))):
+                everywhere = np.zeros(len(place.cells))
+                everywhere[rows] = values
+                kind.append(everywhere)
+        if not known:
+            return None
+        return cls(
+            queries=tuple(known),
+            texts=np.array(texts, np.float32),
+            points=np.column_stack(points),
+            share=np.column_stack(share),
+        )
+
+
 def text_recall(
-    place: Place, run_folder: Path | str, queries: Sequence[str] | None = None
+    place: Place, run_folder: Path | str, prompts: Prompts | None
 ) -> list[dict[str, Any]]:
     """Do words find the cells that hold what they name? One row for each POI category.
 
-    The query is the name of a category, the truth its points as counted in the POI tokens, a
-    cell's score the cosine of its vector to the vector of the words. **POI text is an input of
-    the embeddings**: this measures whether the path from words to cells works, not whether
-    anything is known about places without data. A run that lost the text scores 0.5. Less than
-    that is possible: points are most in the cells that hold everything, whose vectors are about
-    everything, and a query of one word may rank cells with little else before them.
+    The query is the name of a category, a cell's score the cosine of its vector to the vector of
+    the words, as in the app. **POI text is an input of the embeddings**: this measures whether the
+    path from words to cells works, not whether anything is known about places without data. A run
+    that lost the text scores 0.5. The truth is weighed in two ways:
+
+    - `area_under`: every point of the category counts once. Points are most in the cells that hold
+      everything, whose vectors are about everything; a query of one word may rank cells with
+      little else before them, and score less than 0.5.
+    - `area_under_share`: every cell counts by the share of its points that are of the category.
+      Then what is *typical* of a cell is asked for, which is what a cosine can see.
+
+    `null` and `null_share` are what any other prompt of the place scores on the same truth (mean
+    over all of them). It is not 0.5: a map that ranks busy cells first, whatever is asked, finds
+    most of everything. Words have said something where a query scores more than its null.
 
     Parameters
     ----------
     run_folder : runs/<run> with embeddings.parquet and text.safetensors
-    queries : categories; default: all that have a column of their own and a name, not a code
+    prompts : of the place
 
     Returns
     -------
-    rows `query, run, area_under, curve, cells, points`, in the order of the columns (the most
-    frequent category first); none if the run or the place has no text, or only codes. A category
-    whose words the place's text featurizer does not know is left out.
+    rows `query, run, area_under, area_under_share, null, null_share, curve, curve_share, cells,
+    points`, in the order of the prompts; none without prompts, or for a run without text
     """
     run_folder = Path(run_folder)
-    find = TextQuery(run=run_folder, featurizer=place.folder / "featurizers" / "poi")
-    counts = _category_counts(place)
-    if queries is not None:
-        unknown = [query for query in queries if query not in counts]
-        if unknown:
-            raise ConfigError(
-                f"{place.name} counts no POI category {unknown[0]!r}: choose among "
-                f"{', '.join(counts) or 'none, for its categories are codes'}."
-            )
-        counts = {query: counts[query] for query in queries}
-    if not find.available or not counts:
+    words = run_folder / "text.safetensors"
+    if prompts is None or not words.is_file():
         return []
     embeddings = Embeddings.load(run_folder / "embeddings.parquet")
-    index = SimilarityIndex(embeddings)
+    scores = embeddings.unit() @ unit_rows(TextMap.load(words)(prompts.texts)).T
     areas = grid.areas_km2(embeddings.cells)
-    cells = place.tables["poi"].cells
-    rows = embeddings.rows(cells)
+    truths = {"": prompts.points, "_share": prompts.share}
+    under = {name: areas_under(scores, truth, areas) for name, truth in truths.items()}
     found = []
-    for query, count in counts.items():
-        try:
-            vector = find(_words(query))
-        except RecordError:  # no known word
-            continue
-        here = count > 0
-        curve = recall_vs_area(index.scores(vector), rows[here], areas, weights=count[here])
-        found.append(
-            {
-                "query": query,
-                "run": embeddings.name,
-                "area_under": curve.area_under,
-                "curve": curve.rows(),
-                "cells": int(here.sum()),
-                "points": float(count.sum()),
+    for column, query in enumerate(prompts.queries):
+        here = prompts.points[:, column] > 0
+        row = {
+            "query": query,
+            "run": embeddings.name,
+            "cells": int(here.sum()),
+            "points": float(prompts.points[:, column].sum()),
+        }
+        for name, truth in truths.items():
+            curve = recall_vs_area(
+                scores[:, column], np.flatnonzero(here), areas, weights=truth[here, column]
+            )
+            others = np.delete(under[name][:, column], column)
+            row |= {
+                f"area_under{name}": curve.area_under,
+                f"null{name}": float(others.mean()) if len(others) else None,
+                f"curve{name}": curve.rows(),
             }
-        )
+        found.append(row)
     return found
+
+
+def text_ways(
+    place: Place, run_folder: Path | str, prompts: Prompts | None
+) -> list[dict[str, Any]]:
+    """Other ways from words to cells, beside that of `text_recall`; a row for each, means.
+
+    Words become a direction by the run's own map, or by a decoder (`text_decoder`); cells are
+    ranked by cosine or by dot product, which prefers cells of which there is more to say.
+
+    Returns
+    -------
+    rows `run, way, area_under, area_under_share, null, null_share, n`; n queries
+    """
+    run_folder = Path(run_folder)
+    words = run_folder / "text.safetensors"
+    if prompts is None or not words.is_file():
+        return []
+    embeddings = Embeddings.load(run_folder / "embeddings.parquet")
+    has, texts = texts_of(place)
+    maps = {
+        "own map": TextMap.load(words),
+        "decoder": text_decoder(embeddings.vectors[has], texts[has], embeddings.cells[has]),
+    }
+    areas = grid.areas_km2(embeddings.cells)
+    rows = []
+    for name, direction in maps.items():
+        queries = direction(prompts.texts)
+        ranked = {
+            "cosine": embeddings.unit() @ unit_rows(queries).T,
+            "dot product": embeddings.vectors @ queries.T,
+        }
+        for by, scores in ranked.items():
+            row: dict[str, Any] = {"run": embeddings.name, "way": f"{name}, {by}"}
+            for weighting, truth in (("", prompts.points), ("_share", prompts.share)):
+                under = areas_under(scores, truth, areas)
+                n = len(under)
+                of_others = (under.sum() - np.trace(under)) / (n * (n - 1)) if n > 1 else None
+                row[f"area_under{weighting}"] = float(np.trace(under) / n)
+                row[f"null{weighting}"] = of_others
+            rows.append({**row, "n": n})
+    return rows
+
+
+def areas_under(
+    scores: Real[np.ndarray, "cells prompts"],
+    truth: Real[np.ndarray, "cells queries"],
+    areas_km2: Real[np.ndarray, "cells"],
+) -> Float64[np.ndarray, "prompts queries"]:
+    """Area under recall vs area of the scores of each prompt, for the truth of each query.
+
+    As `recall_vs_area`, for all pairs at once: what a true point costs is the area before its
+    cell and half of that of its tie.
+    """
+    price = np.empty(scores.shape)
+    for column in range(scores.shape[1]):
+        _, tie = np.unique(-np.asarray(scores[:, column], np.float64), return_inverse=True)
+        of_tie = np.bincount(tie, weights=areas_km2)
+        price[:, column] = (np.cumsum(of_tie) - of_tie / 2)[tie]
+    under: np.ndarray = 1 - price.T @ (truth / truth.sum(0)) / areas_km2.sum()
+    return under
+
+
+def texts_of(place: Place) -> tuple[Bool[np.ndarray, "cells"], Float32[np.ndarray, "cells text"]]:
+    """Which cells of a place have POI text, and the text vector of each, 0 without."""
+    if "poi" not in place.tables:
+        return np.zeros(len(place.cells), bool), np.zeros((len(place.cells), 0), np.float32)
+    table = place.tables["poi"]
+    values, has = table.aligned(place.cells)
+    text = [i for i, name in enumerate(table.columns) if name.startswith(TEXT_PREFIX)]
+    texts = np.where(has[:, None], values[:, text], 0).astype(np.float32)
+    return has & texts.any(axis=1), texts
+
+
+def text_decoder(
+    vectors: Float32[np.ndarray, "n dims"],
+    texts: Float32[np.ndarray, "n text"],
+    cells: UInt64[np.ndarray, " n"],
+) -> TextMap:
+    """The direction in a space along which a text grows, read off its cells.
+
+    A ridge regression predicts the texts of cells from their vectors, W; a query t becomes W t, so
+    that its dot product with a vector is how much of t is predicted there. The penalty is chosen
+    by how well texts of other spatial blocks are predicted: no query has a say in it.
+    """
+    folds = Folds(of_unit=folds_of(cells, protocol="blocks", seed=0))
+    weights, _ = ridge.fit(vectors.astype(np.float64), texts.astype(np.float64), folds)
+    return TextMap(
+        weight=np.ascontiguousarray(weights.T, np.float32),
+        bias=np.zeros(len(weights), np.float32),
+    )
+
+
+# ---- tokens --------------------------------------------------------------------------------------
+
+
+def own_recall(
+    queries: Float32[np.ndarray, "n dims"],
+    own: Int64[np.ndarray, " n"],
+    candidates: Float32[np.ndarray, "m dims"],
+    ks: Sequence[int] = KS,
+) -> dict[str, Any]:
+    """Is the own cell of each query among its nearest by cosine?
+
+    Equal cells count as the expected value over their orders.
+
+    Parameters
+    ----------
+    own : row of the own cell of each query among the candidates
+
+    Returns
+    -------
+    `recall<k>`, `chance<k>` (k of the candidates), `null<k>` (how often a query has the own cell
+    of *another* query among its best k: a random prompt; more than chance where queries prefer
+    such cells whatever they say), `n`, `candidates`
+    """
+    if not len(queries):
+        raise ConfigError("recall needs at least one query.")
+    unit, wanted = unit_rows(candidates), unit_rows(queries)
+    m, n = len(unit), len(wanted)
+    hits = dict.fromkeys(ks, 0.0)
+    of_others = dict.fromkeys(ks, 0.0)
+    for start in range(0, n, 1024):
+        scores = wanted[start : start + 1024] @ unit.T
+        mine = own[start : start + 1024]
+        for k in ks:
+            if k >= m:
+                chance = np.ones_like(scores)
+            else:
+                least = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+                better, equal = scores > least, scores == least
+                room = k - better.sum(1, keepdims=True)
+                chance = np.where(better, 1, equal * room / equal.sum(1, keepdims=True))
+            hit = chance[np.arange(len(mine)), mine]
+            hits[k] += float(hit.sum())
+            of_others[k] += float(chance[:, own].sum() - hit.sum())
+    return {
+        **{f"recall{k}": hits[k] / n for k in ks},
+        **{f"chance{k}": min(k, m) / m for k in ks},
+        **{f"null{k}": of_others[k] / (n * (n - 1)) if n > 1 else min(k, m) / m for k in ks},
+        "n": n,
+        "candidates": m,
+    }
+
+
+def pooled(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows of `own_recall` as one: means over all queries; of the candidates their mean number."""
+    n = np.array([part["n"] for part in parts], np.float64)
+    means = {
+        name: float(np.average([part[name] for part in parts], weights=n))
+        for name in parts[0]
+        if name not in ("n", "candidates")
+    }
+    many = float(np.average([part["candidates"] for part in parts], weights=n))
+    return {**means, "n": int(n.sum()), "candidates": round(many)}
+
+
+# ---- twins, hierarchy ----------------------------------------------------------------------------
 
 
 def twin_recall(

@@ -19,7 +19,13 @@ from mobclip.evaluation.bootstrap import BlockBootstrap
 from mobclip.evaluation.external import read_external
 from mobclip.evaluation.leakage import audit
 from mobclip.evaluation.report import write_report
-from mobclip.evaluation.retrieval import hierarchical_ap, text_recall, twin_recall
+from mobclip.evaluation.retrieval import (
+    Prompts,
+    hierarchical_ap,
+    text_recall,
+    text_ways,
+    twin_recall,
+)
 from mobclip.manifest import PlaceSpec
 from mobclip.pipeline import Workspace
 from mobclip.place import Place, Target
@@ -30,9 +36,11 @@ from mobclip.recipes import MOBCLIP, PAPER
 from mobclip.splits import Folds, Protocol
 from mobclip.storage import digest, read_json, write_json
 from mobclip.studies.flows import flow_study
+from mobclip.studies.tokens import own_cells
 
 PROTOCOLS: tuple[Protocol, ...] = ("blocks", "random", "regions")
 FORMAT = 1  # raised when a section changes for the same input
+RETRIEVAL = 2  # the same of that section alone
 BOOSTED_UNITS = 5000  # boosted trees on more units than this take too long to be a default
 
 
@@ -119,7 +127,10 @@ def evaluate(
     results["conformal"] = evaluation.part("conformal", shown, evaluation.conformal)
     results["leakage"] = evaluation.part("leakage", ["pca"], lambda _: evaluation.leakage())
     results["retrieval"] = evaluation.part(
-        "retrieval", list(runs), lambda names: evaluation.retrieval(names, _twins(workspace, spec))
+        "retrieval",
+        list(runs),
+        lambda names: evaluation.retrieval(names, _twins(workspace, spec)),
+        RETRIEVAL,
     )
     results["probes"] = evaluation.part(
         "probes", shown, lambda names: evaluation.other_probes(names, quick=quick), quick
@@ -133,7 +144,12 @@ def evaluate(
         )
         results["paper"] = evaluation.part("paper", compared, evaluation.paper)
     folder = place.folder / "evaluation"
-    for name in ("ablation", "scaling", "transfer"):  # studies of their own, if they were run
+    for name in (
+        "ablation",
+        "subsets",
+        "scaling",
+        "transfer",
+    ):  # studies of their own, if they were run
         if (folder / f"{name}.json").is_file():
             results[name] = read_json(folder / f"{name}.json")
     results = _defined(results)
@@ -445,12 +461,20 @@ class _Evaluation:
         self, runs: Sequence[str], twins: UInt64[np.ndarray, "pairs 2"] | None
     ) -> dict[str, Any]:
         """Does search find what it should?"""
-        found: dict[str, Any] = {"text": [], "twins": [], "hierarchy": []}
+        found: dict[str, Any] = {"text": [], "ways": [], "own": [], "twins": [], "hierarchy": []}
+        prompts = Prompts.of(self.place)
+        found["not_applicable"] = []
         for run in runs:
             embeddings = self.runs[run].embeddings(0)
             if not self.runs[run].external:  # a run's embeddings are named after its folder
                 folder = self.place.folder / "runs" / embeddings.name
-                found["text"] += [{**row, "run": run} for row in text_recall(self.place, folder)]
+                of_text = text_recall(self.place, folder, prompts)
+                found["text"] += [{**row, "run": run} for row in of_text]
+                ways = text_ways(self.place, folder, prompts)
+                found["ways"] += [{**row, "run": run} for row in ways]
+                rows, why_not = own_cells(self.place, folder, run)
+                found["own"] += rows
+                found["not_applicable"] += why_not
             if twins is not None:
                 found["twins"].append({**twin_recall(embeddings, twins), "run": run})
             nested = hierarchical_ap(embeddings, rng=np.random.default_rng(0))
@@ -512,16 +536,18 @@ def _warnings(
     runs: Mapping[str, Run],
 ) -> list[str]:
     """What a reader must not overlook: a training-free row that beats a trained one."""
-    found = []
     score = {line["run"]: line["blocks"] for line in lines}
+    beaten: dict[str, list[str]] = {}
     for row in differences:
-        run = runs[row["run"]]
-        if row["protocol"] != "blocks" or run.training_free or row["difference"] >= 0:
+        if row["protocol"] != "blocks" or runs[row["run"]].training_free or row["difference"] >= 0:
             continue
-        sure = "" if row["high"] < 0 else "; the interval touches zero"
-        found.append(
-            f"{row['against']}, which is not trained, beats {run.name} on spatial blocks: mean R² "
-            f"{score[row['against']]:.3f} against {score[run.name]:.3f}, difference "
-            f"{-row['difference']:.3f} [{-row['high']:.3f}, {-row['low']:.3f}]{sure}."
+        sure = "" if row["high"] < 0 else ", an interval that touches zero"
+        beaten.setdefault(row["against"], []).append(
+            f"{row['run']} {score[row['run']]:.3f} (difference {-row['difference']:.3f} "
+            f"[{-row['high']:.3f}, {-row['low']:.3f}]{sure})"
         )
-    return found
+    return [
+        f"{name}, which is not trained, has a mean R² of {score[name]:.3f} on spatial blocks and "
+        f"beats {'; '.join(others)}."
+        for name, others in beaten.items()
+    ]

@@ -94,7 +94,7 @@ def fit(
         folder = folder_of(place, recipe, name, seed)
         run = folder.relative_to(place.folder / "runs").as_posix()
         made = pipeline.embed(workspace, place, run, recipe=recipe, seed=seed, config=settings)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        remove_checkpoints(folder)
         lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
         return Fit(
             embeddings=made,
@@ -127,6 +127,11 @@ def fit(
 def folder_of(place: Place, recipe: str, name: str, seed: int) -> Path:
     """Where `fit` keeps a variation that is trained."""
     return place.folder / "runs" / "variants" / recipe / name / f"seed{seed}"
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Of a run that is trained: nothing will go on from there."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def combined(

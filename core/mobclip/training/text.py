@@ -1,4 +1,4 @@
-"""The POI tower of a trained run as a map for text queries."""
+"""The towers of a trained `mobclip-paper` that are one linear map: for texts and images."""
 
 from pathlib import Path
 
@@ -14,11 +14,19 @@ def text_map(poi: CellTable, folder: Path | str) -> TextMap:
 
     Columns other than the text stand at their mean, which standardisation makes zero.
     """
+    return _tower(folder, "poi", np.array([name.startswith(TEXT_PREFIX) for name in poi.columns]))
+
+
+def image_map(imagery: CellTable, folder: Path | str) -> TextMap:
+    """Image token -> shared space, through the trained imagery encoder in `folder`."""
+    return _tower(folder, "imagery", np.ones(len(imagery.columns), bool))
+
+
+def _tower(folder: Path | str, name: str, columns: np.ndarray) -> TextMap:
     tensors = load_file(Path(folder) / "model.safetensors")
-    text = np.array([name.startswith(TEXT_PREFIX) for name in poi.columns])
     return TextMap.from_standardised(
-        tensors["encoders.poi.1.weight"][:, text].T,
-        tensors["encoders.poi.1.bias"],
-        mean=tensors["encoders.poi.0.mean"][text],
-        scale=tensors["encoders.poi.0.scale"][text],
+        tensors[f"encoders.{name}.1.weight"][:, columns].T,
+        tensors[f"encoders.{name}.1.bias"],
+        mean=tensors[f"encoders.{name}.0.mean"][columns],
+        scale=tensors[f"encoders.{name}.0.scale"][columns],
     )
