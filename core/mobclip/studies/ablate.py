@@ -45,6 +45,8 @@ DESIGN = {  # settings of `mobclip` that are switched off by 0, and what it is t
     "near": "no smoothing over neighbours",
     "fill": "what a cell lacks is not filled in from around it",
     "wide": "no wide surroundings",
+    "thin": "tokens of few points or trips trusted like others",
+    "persistence": "axes chosen without regard to what neighbours share",
     "presence": "not told which modalities a cell has",
     "emphasis": "first dimensions not stretched",
 }
