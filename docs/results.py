@@ -20,7 +20,7 @@ ORDER = {"synthetic": "synthetic-r6", "chicago": "chicago-r9", "new-york": "new-
 LONG = ("scores", "conformal", "retrieval", "probes", "flows", "paper", "leakage")
 # Functions of position alone, beside `coordinates`: their lines are in docs/results/*.md.
 POSITION = ("wrap", "harmonics", "fourier", "sphere2vec", "space2vec-grid", "space2vec-theory")
-LONG += ("ablation", "scaling", "transfer")
+LONG += ("ablation", "subsets", "scaling", "transfer")
 
 
 def section() -> str:

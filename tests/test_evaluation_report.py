@@ -124,7 +124,21 @@ def made():
                    "spread": {"r2": 0.02, "ndcg10": None, "cpc": None}}
                   for run, r2 in (("pca", 0.4), ("gravity", 0.3))],
         "retrieval": {
-            "text": [{"query": "harbour", "run": "pca", "area_under": 0.77, "curve": curve}],
+            "text": [
+                {"query": query, "run": run, "area_under": under, "area_under_share": 0.9,
+                 "null": 0.61, "null_share": None, "curve": curve}
+                for query, run, under in (("harbour", "pca", 0.77), ("farm", "pca", 0.79),
+                                          ("harbour", "mobclip-paper", 0.88))
+            ],
+            "ways": [{"run": "pca", "way": "decoder, cosine", "area_under": 0.87,
+                      "area_under_share": 0.9, "null": 0.6, "null_share": 0.5, "n": 2}],
+            "own": [
+                {"run": run, "of": "words", "way": "own map", "seen": True, "recall1": 0.1,
+                 "recall10": recall, "recall100": 0.9, "null10": 0.05, "chance10": 0.04, "n": 50,
+                 "candidates": 240}
+                for run, recall in (("pca", 0.625), ("mobclip-paper", 0.125))
+            ],
+            "not_applicable": [{"run": "coordinates", "of": "words", "why": "it has no map"}],
             "twins": [{"run": "pca", "recall1": 0.1, "recall10": 0.5, "recall100": 0.9, "n": 40}],
             "hierarchy": [{"run": "pca", "map": 0.25, "chance": 0.01, "n": 1000}],
         },
@@ -137,6 +151,7 @@ def made():
             {"study": "modality-removed", "what": "poi", "blocks": 0.4, "blocks_spread": 0.01,
              "random": 0.5, "random_spread": 0.01, "difference": change},
         ], "gains": [{"modality": "poi", "first": 0.2, "last": 0.1}]}},
+        "subsets": subsets(),
         "scaling": {"pca": {"axes": {"cells": {
             "unit": "cells", "law": law,
             "points": [{**point, "x": x, "blocks": 1 - 2 * x**-0.25} for x in (100, 1000, 10000)],
@@ -145,6 +160,38 @@ def made():
                       "r2": -0.2, "r2_shifted": 0.1, "r2_within": 0.6, "n": 400}],
         "licences": {"census": "CC-BY <4.0>"},
         "a key of tomorrow": {"is": "ignored"},
+    }  # fmt: skip
+
+
+def subsets():
+    """A subsets.json of one modality."""
+    lost = {"against": "unseen", "blocks": -0.05, "low": -0.09, "high": -0.01}
+    row = {"blocks_spread": 0.01, "per_seed": [0.4], "difference": lost, "cosine_spread": 0.01,
+           "recall1": 0.3, "recall10": 0.7, "recall100": 0.95, "chance10": 0.04, "n": 649,
+           "candidates": 238}  # fmt: skip
+    return {
+        "recipe": "mobclip",
+        "seeds": [0, 1],
+        "folds": 5,
+        "targets": ["POP", "INC"],
+        "random_cosine": 0.12,
+        "cells": [
+            {"what": "seen", "blocks": 0.42, "blocks_spread": 0.01},
+            {"what": "unseen", "blocks": 0.4, "blocks_spread": 0.01,
+             "difference": {**lost, "blocks": -0.02}},
+        ],
+        "missing": [
+            {**row, "modality": "poi", "state": state, "network": network, "cosine": cosine,
+             "blocks": blocks}
+            for state, network, cosine, blocks in (
+                ("hidden", True, 0.93, 0.39), ("hidden", False, 0.94, 0.36),
+                ("gone", True, 0.9, 0.38), ("gone", False, 0.91, 0.385),
+                ("only", True, 0.61, 0.2), ("only", False, 0.5, 0.06),
+            )
+        ],
+        "tokens": [{"run": "mobclip", "of": "words", "way": "own map", "seen": False,
+                    "recall1": 0.4, "recall10": 0.75, "recall100": 0.99, "null10": 0.06,
+                    "chance10": 0.04, "n": 649, "candidates": 238}],
     }  # fmt: skip
 
 
@@ -158,6 +205,7 @@ SECTIONS = {
     "retrieval": "retrieval",
     "leakage": "leakage",
     "ablation": "ablation",
+    "subsets": "subsets",
     "scaling": "scaling",
     "transfer": "transfer",
     "paper": "paper",
@@ -271,7 +319,7 @@ def test_sections_stand_in_the_order_of_the_questions(report):
     found = sections(report[0])
     assert found == [
         "ladder", "targets", "differences", "classes", "probes", "conformal", "flows", "retrieval",
-        "leakage", "ablation", "scaling", "transfer", "paper", "methods",
+        "leakage", "ablation", "subsets", "scaling", "transfer", "paper", "methods",
     ]  # fmt: skip
     numbers = re.findall(r"<h2>(\d+)\. ", report[0])
     assert numbers == [str(i + 1) for i in range(len(found))]
@@ -448,6 +496,36 @@ def test_mean_of_recall_curves_is_that_of_their_interpolation():
         assert y == pytest.approx(np.mean(expected))
     assert curve.x[0] == pytest.approx(0.001)
     assert retrieval._curve("pca", [{}]) is None
+
+
+def test_words_are_shown_by_points_and_by_share_beside_any_other_prompt(undrawn):
+    found = said("retrieval", made())
+    head = "| run | by points | any other prompt, by points | by share |"
+    assert head in found  # no column for what no row has
+    assert "| `mobclip-paper` | **0.880** | 0.610 | **0.900** |" in found
+    assert "| `pca` | 0.780 | 0.610 | **0.900** |" in found
+    assert "| “farm” | – | **0.790** |" in found
+    assert "| `pca` | decoder, cosine | 0.870 | 0.600 | 0.900 | 0.500 | 2 |" in found
+
+
+def test_a_cell_by_its_words_is_asked_of_runs_that_saw_it_and_of_models_that_did_not(undrawn):
+    found = said("retrieval", made())
+    lines = [line for line in found.splitlines() if "own map |" in line]
+    assert [re.findall(r"`([\w-]+)`", line)[0] for line in lines] == [
+        *("mobclip", "pca", "mobclip-paper"),  # best first
+    ]
+    assert "| no | 40.0 % | 75.0 % | 99.0 % | 6.0 % | 4.0 % | 649 | 238 |" in lines[0]
+    assert "| yes |" in lines[1]
+    assert "Not asked. words, coordinates: it has no map." in found
+
+
+def test_new_cells_and_missing_evidence(undrawn):
+    found = said("subsets", made())
+    assert "`mobclip` changes by −0.020 R² where it has not seen them" in found
+    assert "the network helps in 2 of 3 cases" in found
+    assert "| all but its own poi; that of its neighbours | yes | 0.930 ± 0.010 |" in found
+    assert "two different cells have 0.120 in the mean" in found
+    assert "2 targets; n = 90 to 400 units each; 5 folds, 2 seeds (0, 1)." in found
 
 
 def test_a_law_without_an_interval_above_zero_is_no_scaling(undrawn):

@@ -13,9 +13,10 @@ its section is then left out. Every sentence with a finding is computed from the
 `differences`       against what needs no training
 `probes`            other probes, prediction intervals, the paper's protocol
 `flows`             held-out flows
-`retrieval`         words, twins, hierarchy
+`retrieval`         words, images, twins, hierarchy
 `leakage`           answers among the inputs
 `ablation`          what each part contributes
+`subsets`           new cells and missing evidence
 `scaling`           power laws and costs
 `transfer`          probes from elsewhere
 `methods`           how it was measured
@@ -50,6 +51,7 @@ from mobclip.evaluation.report import (
     probes,
     retrieval,
     scaling,
+    subsets,
     targets,
     transfer,
 )
@@ -69,6 +71,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Results], list[Block]]], ...] = (
     ("retrieval", "Is the right place found?", retrieval.section),
     ("leakage", "Are answers hidden among the inputs?", leakage.section),
     ("ablation", "What does each part contribute?", ablation.section),
+    ("subsets", "What of new cells, and of missing evidence?", subsets.section),
     ("scaling", "Does more of it help, and at what cost?", scaling.section),
     ("transfer", "Does what was learned elsewhere hold here?", transfer.section),
     ("paper", "As the paper measures", probes.paper),
