@@ -438,6 +438,26 @@ def test_a_token_of_few_points_leans_on_its_neighbours():
     assert (silent.trust(values[:, 1:], names[1:], thin=0.1) == 1).all()
 
 
+def test_trust_is_that_of_each_cell_of_the_place(make):
+    rng = np.random.default_rng(0)
+    trips, points = graph_of(CELLS, rng), rng.integers(1, 100, N - 9)
+    values = np.column_stack([rng.normal(size=N - 9), np.log1p(points)])
+    place = make(
+        [
+            table("poi", CELLS[9:], values, ["share", "log_total"]),
+            table("demographics", CELLS, rng.normal(size=(N, 2))),
+        ],
+        trips,
+    )
+    found = Fusion.fit([place], CONFIG).evidence(place, spatial_kernel(CELLS))
+    of_points = points / np.median(points)
+    np.testing.assert_allclose(found["poi"].trust[9:], of_points / (of_points + 0.1), rtol=1e-4)
+    amount = trips.out_strength + trips.in_strength
+    of_trips = amount / np.median(amount[trips.present])
+    np.testing.assert_allclose(found["mobility"].trust, of_trips / (of_trips + 0.1), rtol=1e-4)
+    assert (found["demographics"].trust == 1).all()
+
+
 @pytest.mark.parametrize("emphasis", [0.0, 0.3, 1.0])
 def test_emphasis_stretches_and_turns_nothing(toy_place, emphasis):
     plain = Fusion.fit([toy_place], replace(CONFIG, emphasis=0.0)).embed(toy_place)
@@ -754,6 +774,8 @@ def test_several_places_share_what_means_the_same_in_all(places, tmp_path):
     here, there, away, poor = places
     model = Fusion.fit([here, there], CONFIG)
     assert model.flow_map is None
+    assert model.settings.wide == 0  # which tells places apart
+    assert all((axes == 0).all() for name, axes in model.axes.items() if name.endswith(".wide"))
     assert model.shared == {
         "mobility": ("log_outflow", "log_inflow"),
         "demographics": ("hist_young", "hist_old", "log_total"),

@@ -353,12 +353,14 @@ def test_an_interrupted_training_ends_as_one_that_was_not(country, tmp_path):
 
 def test_other_places_or_settings_start_anew(country, tmp_path):
     epochs = []
-    config = replace(CONFIG, epochs=1)
+    config = replace(CONFIG, epochs=1, checkpoint_every=1)
     for place, near in ((country, 0.3), (country, 0.2), (country.varied("other"), 0.2)):
         train_fusion(
             [place], replace(config, near=near), tmp_path, lambda one: epochs.append(one.epoch)
         )
     assert epochs == [1, 1, 1]
+    train_fusion([place], replace(config, near=near), tmp_path, lambda one: epochs.append(0))
+    assert epochs == [1, 1, 1]  # it was done
 
 
 def test_several_places_are_trained_together(country, toy_place, tmp_path):
