@@ -135,7 +135,8 @@ def _missing(
                     percent(row.get("chance10")),
                     with_spread(row, "blocks"),
                     _change(row),
-                    f"{whole(row.get('n'))} of {whole(row.get('candidates'))} a fold",
+                    whole(row.get("n")),
+                    whole(row.get("candidates")),
                 ]
             )
     return [
@@ -156,7 +157,8 @@ def _missing(
                 Column(title="recall@10 by chance"),
                 Column(title="R² on spatial blocks"),
                 Column(title="change from all known [95 % interval]"),
-                Column(title="cells asked, and to choose from"),
+                Column(title="cells asked"),
+                Column(title="cells of a fold"),
             ],
             rows=lines,
             note=[
