@@ -827,11 +827,12 @@ def test_cells_of_another_size_are_refused(make, places, fitted):
 
 
 def test_a_model_is_written_and_read(toy_place, trained, tmp_path):
-    trained.save(tmp_path / "model", {"places": ["toy"]})
+    trained.save(tmp_path / "model")
     again = Fusion.load(tmp_path / "model")
     assert again.settings == trained.settings
     assert again.modalities == trained.modalities
     assert again.shared is None
+    assert again.places == (toy_place.name,)
     for states in ({}, {"poi": HIDDEN}, {"mobility": GONE, "demographics": ALONE}):
         np.testing.assert_allclose(
             again.embed(toy_place, states=states),

@@ -269,5 +269,8 @@ def test_one_model_for_several_places_and_then_for_another(workspace, country, t
     assert third.provenance["space"] == found[0].provenance["space"]
     with pytest.raises(ConfigError, match="name two or more"):
         pipeline.train_together(workspace, places[:1])
+    alone = country.folder / "runs" / "mobclip"
+    with pytest.raises(ConfigError, match="was trained on synthetic-600 alone"):
+        pipeline.embed_with(workspace, elsewhere("four"), alone)
     with pytest.raises(ArtefactError, match="no model of mobclip"):
         pipeline.embed_with(workspace, country, tmp_path / "nothing")

@@ -129,6 +129,7 @@ class Fusion:
     flow_map: FlowMap | None  # of the one place it was fitted on; None: of several, see `fit`
     shared: Mapping[str, tuple[str, ...]] | None  # columns in common, where of several places
     resolution: int  # of the cells: counts of a cell grow with its area
+    places: tuple[str, ...]  # names of those it was fitted on
     axes: Mapping[str, Float32[np.ndarray, "_ dims"]]  # `<m>.smooth`, `<m>.wide`, `<m>.present`
     means: Mapping[str, Float32[np.ndarray, " _"]]  # of the same columns
     settings: FusionConfig
@@ -172,6 +173,7 @@ class Fusion:
             flow_map=flow_map,
             shared=shared,
             resolution=places[0].resolution,
+            places=tuple(place.name for place in places),
             axes={},
             means={},
             settings=settings,
@@ -214,6 +216,7 @@ class Fusion:
             flow_map=flow_map,
             shared=shared,
             resolution=places[0].resolution,
+            places=tuple(place.name for place in places),
             axes={
                 name: (part * weight[name.rsplit(".", 1)[1]]).astype(np.float32)
                 for name, part in zip(blocks, np.split(axes, ends), strict=True)
@@ -380,8 +383,8 @@ class Fusion:
             [column.startswith(TEXT_PREFIX) for column in self.readers[name].columns], bool
         )
 
-    def save(self, path: Path | str, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write as one safetensors file, atomically; `metadata` is kept as JSON."""
+    def save(self, path: Path | str) -> None:
+        """Write as one safetensors file, atomically."""
         tensors: dict[str, np.ndarray] = {}
         for name, reader in self.readers.items():
             for one in ("mean", "axes", "usual"):
@@ -402,7 +405,7 @@ class Fusion:
             "shared": {name: list(one) for name, one in (self.shared or {}).items()},
             "resolution": self.resolution,
             "settings": self.settings.to_dict(),
-            **(metadata or {}),
+            "places": list(self.places),
         }
         with atomic_path(path) as temporary:
             save_file(
@@ -452,6 +455,7 @@ class Fusion:
             flow_map=None if cells is None else FlowMap(cells=cells, partners=flows),
             shared=shared or None,
             resolution=header["resolution"],
+            places=tuple(header["places"]),
             axes=under("axes."),
             means=under("mean."),
             settings=FusionConfig.from_dict(header["settings"]),
@@ -463,8 +467,21 @@ FUSION_FILE = "fusion.safetensors"  # in the folder of a run: the whole model
 
 
 def embed(place: Place, folder: Path | str, *, name: str) -> Embeddings:
-    """Embeddings of a place by a trained model, which may have been trained on others."""
+    """Embeddings of a place by a trained model, which may have been trained on others.
+
+    Raises
+    ------
+    ConfigError : the model is of one other place. Its text and image columns are fitted to that
+        place: the same names would mean something else here
+    """
     fusion = Fusion.load(Path(folder) / FUSION_FILE)
+    if fusion.shared is None and place.name not in fusion.places:
+        only = fusion.places[0]
+        raise ConfigError(
+            f"the model in {folder} was trained on {only} alone: its text and image columns mean "
+            f"something else in {place.name}. Train one on several places: "
+            f"`mobclip train {only} --with {place.name}`."
+        )
     return Embeddings(
         name=name,
         cells=place.cells,

@@ -48,7 +48,7 @@ def train_fusion(
     weights = load_file(folder / "model.safetensors")
     fusion = replace(task.fusion, network=_exported(weights))
     if first():
-        fusion.save(folder / FUSION_FILE, {"places": [place.name for place in places]})
+        fusion.save(folder / FUSION_FILE)
     return fusion
 
 
