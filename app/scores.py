@@ -15,7 +15,11 @@ from mobclip.probes import PRIMARY
 
 PROTOCOLS = {"blocks": "new areas (spatial blocks)", "random": "scattered gaps (random folds)"}
 PLACES = {"blocks": "New areas", "random": "Scattered gaps", "regions": "New regions"}
-POSITION = ("coordinates", "neighbours")  # runs that know where a cell is, and nothing else
+# Runs that know where a cell is, and nothing else.
+POSITION = (
+    *("coordinates", "neighbours", "wrap", "harmonics", "fourier", "sphere2vec"),
+    *("space2vec-grid", "space2vec-theory"),
+)
 VISIBLE = 0.001  # a difference that shows in three decimals
 
 Row = Mapping[str, Any]
