@@ -47,7 +47,8 @@ app = typer.Typer(
         "serves maps, similarity search and prediction.\n\n"
         "Start with `mobclip demo`: it makes a small invented country, does every stage and opens "
         "the app. The stages one by one: `fetch`, `tokenize`, `train`, `embed`, `project`, "
-        "`search`, `probe`, `evaluate`, `distil`, `app`. A stage whose inputs have not changed is skipped. "
+        "`search`, `probe`, `evaluate`, `distil`, `app`. A stage whose inputs have not changed is "
+        "skipped. "
         "Studies of a place: `ablate`, `subsets`, `scale`, `transfer`; of arrays of others: "
         "`regions`."
     ),
