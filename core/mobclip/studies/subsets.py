@@ -21,9 +21,9 @@ from mobclip.probes import FOLDS, SEEDS, HeldOut, LiveRidge, Score, folds_of
 from mobclip.probes.ridge import RidgeFit
 from mobclip.recipes import MOBCLIP
 from mobclip.splits import Folds
-from mobclip.storage import digest, read_json, write_json
+from mobclip.storage import digest, write_json
 from mobclip.studies.tokens import IMAGERY, WORDS, only
-from mobclip.studies.variants import combined, number_targets, remove_checkpoints
+from mobclip.studies.variants import combined, number_targets, remove_checkpoints, stored
 
 FORMAT = 1
 POI = "poi"
@@ -63,10 +63,10 @@ def subsets(
 ) -> dict[str, Any]:
     """Train `mobclip` without each fold of spatial blocks in turn, then show it the fold's cells.
 
-    A seed sets the folds and everything random in the model. All of a model, columns' scales, axes,
-    partners of flows and network, is of the cells of the other folds: neither the cells of the fold
-    nor those of any unit that is tested in it were there. A cell's neighbours are shown with it,
-    its flows to cells of its own fold have no vectors, and its totals are whole.
+    A seed sets the folds and everything random in the model. All of a model (scales of columns,
+    axes, partners of flows, network) is made of the cells of the other folds: neither the cells of
+    the fold nor those of any unit that is tested in it were there. A cell is then shown with its
+    neighbours; its flows to cells of its own fold count in its totals, and their ends say nothing.
 
     =========  ================================================================================
     section    what it says
@@ -100,9 +100,9 @@ def subsets(
             "config": config.to_dict(),
         }
     )
-    if path.is_file() and (kept := read_json(path)).get("key") == key:
-        found: dict[str, Any] = kept
-        return found
+    kept = stored(path)
+    if kept.get("key") == key:
+        return kept
 
     targets, left_out = _testable(place, seeds)
     areas = BlockBootstrap(place.cells, seeds=seeds, folds=FOLDS)

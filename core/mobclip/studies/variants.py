@@ -219,10 +219,10 @@ def subsets(recipe: str, modalities: Sequence[str]) -> list[tuple[str, ...]]:
     ]
 
 
-def stored(path: Path) -> dict[str, dict[str, Any]]:
-    """Tables of a study by recipe, as they were written; none where the file is damaged."""
+def stored(path: Path) -> dict[str, Any]:
+    """What a study wrote (tables, by recipe); nothing where the file is missing or damaged."""
     try:
-        tables: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
+        tables: dict[str, Any] = read_json(path) if path.is_file() else {}
     except ArtefactError:
         return {}
     return tables
