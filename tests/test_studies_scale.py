@@ -235,7 +235,7 @@ def test_a_trained_model_is_counted_and_timed(workspace, spec, place, monkeypatc
     assert all(point["parameters"] > len(place.cells) * point["x"] for point in points)
     assert "ru_maxrss" in table["memory"]
     assert all(point["seconds"] > 0 and point["peak_mb"] > 50 for point in points)
-    folders = {path.parent.parent.name for path in place.folder.glob("runs/*/*/*/trained.json")}
+    folders = {path.parent.parent.name for path in place.folder.glob("runs/*/*/*/*/trained.json")}
     assert folders == {"all", "all-8", "all-32"}
 
 
