@@ -48,10 +48,11 @@ class Settings:
         return cls.from_dict(read_settings(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML and provenance."""
+        """Plain values, for YAML and provenance, without those that are None."""
         return {
             name: dict(value) if isinstance(value, Mapping) else value
             for name, value in asdict(self).items()
+            if value is not None
         }
 
     def _at_least(self, least: int, *names: str) -> None:
@@ -146,4 +147,10 @@ class FusionConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LocationConfig(Settings):
-    """How location encoders are re-trained: as they have it, see `training.location`."""
+    """How location encoders are re-trained; the rest is theirs, see `training.location`."""
+
+    epochs: int | None = None  # at most; None: as each of them has it
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None:
+            self._at_least(1, "epochs")

@@ -320,7 +320,7 @@ def train(
 
     from mobclip import training  # brings torch: only when there is something to train
 
-    epochs = getattr(settings, "epochs", 0)
+    epochs = getattr(settings, "epochs", None) or 0  # 0: not known beforehand
 
     def on_epoch(metrics: training.EpochMetrics) -> None:
         text = f"training {run}: loss {metrics.loss:.3f}, held-out {metrics.validation:.3f}"

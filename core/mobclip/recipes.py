@@ -71,7 +71,13 @@ def _location(name: str, about: str) -> Trained:
 
         assert isinstance(settings, LocationConfig)
         train_location(
-            place, name, folder, seed=settings.seed, device=settings.device, on_epoch=on_epoch
+            place,
+            name,
+            folder,
+            epochs=settings.epochs,
+            seed=settings.seed,
+            device=settings.device,
+            on_epoch=on_epoch,
         )
 
     def embed(place: Place, folder: Path, run: str) -> Embeddings:

@@ -301,6 +301,7 @@ def train_location(
     folder: Path | str,
     *,
     pair: str | None = None,
+    epochs: int | None = None,
     seed: int = 0,
     device: str = "auto",
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
@@ -311,6 +312,7 @@ def train_location(
     ----------
     name : one of `LOCATION_MODELS`
     pair : the modality to learn from; default: see `pair_of`
+    epochs : at most; default: its own
     """
     model = _model(name)
     pair = pair_of(place, pair)
@@ -325,7 +327,9 @@ def train_location(
     )
     # A small place still gets several steps per epoch.
     batch = min(model.schedule.batch_size, max(128, len(task.train_rows) // 16))
-    schedule = replace(model.schedule, batch_size=batch, seed=seed)
+    schedule = replace(
+        model.schedule, batch_size=batch, epochs=epochs or model.schedule.epochs, seed=seed
+    )
     settings = {
         "place": place.provenance.get("key"),
         "model": name,
