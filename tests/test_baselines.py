@@ -22,7 +22,7 @@ def features(toy_place):
 
 
 def vectors(name, features):
-    return BASELINES[name].fit(features).embeddings.vectors
+    return BASELINES[name].fit(features).vectors
 
 
 def with_column(place, modality, column, values):
@@ -59,23 +59,21 @@ def test_every_row_fits_and_repeats_itself(toy_place):
         "propagated",
     ]
     for name in available(toy_place):
-        a, b = (BASELINES[name].fit(Features(toy_place)).embeddings for _ in range(2))
+        a, b = (BASELINES[name].fit(Features(toy_place)) for _ in range(2))
         np.testing.assert_array_equal(a.vectors, b.vectors)
         assert a.dims <= 128
 
 
 def test_rows_of_one_modality_see_only_it(toy_place):
-    poi = BASELINES["poi"].fit(Features(toy_place)).embeddings
+    poi = BASELINES["poi"].fit(Features(toy_place))
     without = replace(toy_place, modalities=("poi",))
-    np.testing.assert_array_equal(
-        BASELINES["poi"].fit(Features(without)).embeddings.vectors, poi.vectors
-    )
+    np.testing.assert_array_equal(BASELINES["poi"].fit(Features(without)).vectors, poi.vectors)
     with pytest.raises(ConfigError, match="has no imagery"):
         BASELINES["imagery"].fit(Features(toy_place))
 
 
 def test_a_cell_without_the_modality_stands_at_the_mean(toy_place):
-    made = BASELINES["poi"].fit(Features(toy_place)).embeddings
+    made = BASELINES["poi"].fit(Features(toy_place))
     absent = ~toy_place.present["poi"]
     assert absent.any()
     np.testing.assert_array_equal(made.vectors[absent], 0)
@@ -85,7 +83,7 @@ def test_pca_keeps_distances_when_nothing_is_cut(toy_place):
     # 3 + 4 columns and the flows are fewer than 128 dims only without the flows.
     small = replace(toy_place, modalities=("poi", "demographics"))
     features = Features(small).together.values
-    made = BASELINES["pca"].fit(Features(small)).embeddings.vectors
+    made = BASELINES["pca"].fit(Features(small)).vectors
     before = np.linalg.norm(features[:20, None] - features[None, :20], axis=-1)
     after = np.linalg.norm(made[:20, None] - made[None, :20], axis=-1)
     np.testing.assert_allclose(after, before, atol=1e-4)
@@ -94,23 +92,11 @@ def test_pca_keeps_distances_when_nothing_is_cut(toy_place):
 def test_evidence_beats_coordinates(toy_place):
     target = toy_place.targets["kind"]
     scores = {
-        name: probe(BASELINES[name].fit(Features(toy_place)).embeddings, target)
-        .scores["blocks"]
-        .mean
+        name: probe(BASELINES[name].fit(Features(toy_place)), target).scores["blocks"].mean
         for name in ("coordinates", "poi", "pca", "propagated")
     }
     assert scores["coordinates"] < 0.1 < scores["poi"]
     assert scores["poi"] < max(scores["pca"], scores["propagated"])
-
-
-def test_a_text_lands_on_its_kind_of_place(toy_place):
-    for name in ("poi", "pca", "propagated"):
-        fitted = BASELINES[name].fit(Features(toy_place))
-        a, b = fitted.text_map(np.eye(2, dtype=np.float32))
-        vectors = fitted.embeddings.vectors
-        leaning = (vectors @ a - vectors @ b)[toy_place.present["poi"]]
-        kind = toy_place.targets["kind"].values[toy_place.present["poi"]] > 0.5
-        assert leaning[~kind].mean() > leaning[kind].mean()
 
 
 def test_spatial_kernel_averages(toy_place):
@@ -307,9 +293,8 @@ def test_a_narrow_pca_is_the_first_columns_of_a_wide_one(features):
     for name in ("pca", "propagated"):
         wide = vectors(name, features)
         narrow = BASELINES[name].fit(features.varied(dims=16))
-        np.testing.assert_allclose(narrow.embeddings.vectors, wide[:, :16], atol=1e-5)
-        assert narrow.text_map.weight.shape == (2, 16)
-        assert narrow.embeddings.provenance["dims"] == 16
+        np.testing.assert_allclose(narrow.vectors, wide[:, :16], atol=1e-5)
+        assert narrow.provenance["dims"] == 16
     assert vectors("pca", features.varied(dims=200)).shape[1] > 128
     with pytest.raises(ConfigError, match="dims=0"):
         features.varied(dims=0)
@@ -332,7 +317,7 @@ def test_known_hides_the_others_at_their_mean(toy_place, features, name):
 
 
 def test_without_mobility_nothing_comes_along_the_flows(toy_place, features):
-    made = BASELINES["propagated"].fit(features.varied(known=frozenset({"poi"}))).embeddings
+    made = BASELINES["propagated"].fit(features.varied(known=frozenset({"poi"})))
     # Three POI columns, and the three of their near and of their far mean.
     assert np.linalg.matrix_rank(made.vectors - made.vectors.mean(0), tol=1e-3) == 9
     assert not made.present["mobility"].any()

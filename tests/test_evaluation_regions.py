@@ -133,7 +133,7 @@ def test_vectors_go_with_their_regions_in_whatever_order(benchmark):
         for one in (benchmark, shuffled):
             regions = place_of(one)
             fitted = BASELINES[name].fit(Features(regions.place))
-            made.append(fitted.embeddings.at(regions.cells))
+            made.append(fitted.at(regions.cells))
         np.testing.assert_array_equal(made[1], made[0][order])
 
 
@@ -305,7 +305,7 @@ def test_manhattan_tracts(mirror):
     regions = place_of(benchmark)
     rows = []
     for name in ("random", "poi", "mobility", "pca"):
-        made = BASELINES[name].fit(Features(regions.place)).embeddings.at(regions.cells)
+        made = BASELINES[name].fit(Features(regions.place)).at(regions.cells)
         rows += evaluate(benchmark, name, made, folds=(10,))
     by = {(row["run"], row["task"]): row for row in rows}
     assert by["mobility", "population"]["r2_pooled"] > 0.4  # 0.64 when it was written

@@ -130,10 +130,10 @@ def made():
                 for query, run, under in (("harbour", "pca", 0.77), ("farm", "pca", 0.79),
                                           ("harbour", "mobclip-paper", 0.88))
             ],
-            "ways": [{"run": "pca", "way": "decoder, cosine", "area_under": 0.87,
+            "ways": [{"run": "pca", "way": "direction, cosine", "area_under": 0.87,
                       "area_under_share": 0.9, "null": 0.6, "null_share": 0.5, "n": 2}],
             "own": [
-                {"run": run, "of": "words", "way": "own map", "seen": True, "recall1": 0.1,
+                {"run": run, "of": "words", "way": "towers", "seen": True, "recall1": 0.1,
                  "recall10": recall, "recall100": 0.9, "null10": 0.05, "chance10": 0.04, "n": 50,
                  "candidates": 240}
                 for run, recall in (("pca", 0.625), ("mobclip-paper", 0.125))
@@ -189,7 +189,7 @@ def subsets():
                 ("only", True, 0.61, 0.2), ("only", False, 0.5, 0.06),
             )
         ],
-        "tokens": [{"run": "mobclip", "of": "words", "way": "own map", "seen": False,
+        "tokens": [{"run": "mobclip", "of": "words", "way": "towers", "seen": False,
                     "recall1": 0.4, "recall10": 0.75, "recall100": 0.99, "null10": 0.06,
                     "chance10": 0.04, "n": 649, "candidates": 238}],
     }  # fmt: skip
@@ -505,12 +505,12 @@ def test_words_are_shown_by_points_and_by_share_beside_any_other_prompt(undrawn)
     assert "| `mobclip-paper` | **0.880** | 0.610 | **0.900** |" in found
     assert "| `pca` | 0.780 | 0.610 | **0.900** |" in found
     assert "| “farm” | – | **0.790** |" in found
-    assert "| `pca` | decoder, cosine | 0.870 | 0.600 | 0.900 | 0.500 | 2 |" in found
+    assert "| `pca` | direction, cosine | 0.870 | 0.600 | 0.900 | 0.500 | 2 |" in found
 
 
 def test_a_cell_by_its_words_is_asked_of_runs_that_saw_it_and_of_models_that_did_not(undrawn):
     found = said("retrieval", made())
-    lines = [line for line in found.splitlines() if "own map |" in line]
+    lines = [line for line in found.splitlines() if "towers |" in line]
     assert [re.findall(r"`([\w-]+)`", line)[0] for line in lines] == [
         *("mobclip", "pca", "mobclip-paper"),  # best first
     ]

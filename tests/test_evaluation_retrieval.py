@@ -19,10 +19,8 @@ from mobclip.evaluation.retrieval import (
     own_recall,
     pooled,
     recall_vs_area,
-    text_decoder,
     text_recall,
     text_ways,
-    texts_of,
     twin_recall,
 )
 from mobclip.place import Place
@@ -178,32 +176,23 @@ def test_all_pairs_at_once_are_recall_vs_area_of_each_ties_too():
 
 def test_other_ways_are_beside_the_way_of_the_app(islands, prompts):
     folder = islands.folder / "runs" / "propagated"
-    ways = {row["way"]: row for row in text_ways(islands, folder, prompts)}
+    read_off = TextMap.load(folder / "text.safetensors")
+    ways = {row["way"]: row for row in text_ways(folder, prompts, lambda text: -read_off(text))}
     assert list(ways) == [
-        *("own map, cosine", "own map, dot product", "decoder, cosine", "decoder, dot product"),
+        *("direction, cosine", "direction, dot product", "towers, cosine", "towers, dot product"),
     ]
     rows = text_recall(islands, folder, prompts)
     for name in ("area_under", "area_under_share", "null", "null_share"):
         mean = np.mean([row[name] for row in rows])
-        assert ways["own map, cosine"][name] == pytest.approx(mean, abs=1e-6)
-    assert ways["decoder, dot product"]["area_under_share"] > 0.65
-
-
-def test_the_decoder_reads_off_the_direction_of_a_text():
-    rng = np.random.default_rng(7)
-    texts = rng.normal(size=(len(CELLS), 3)).astype(np.float32)
-    # The space holds the texts in some directions, and something louder in others.
-    louder = 30 * rng.normal(size=(len(CELLS), 2))
-    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    vectors = (np.hstack([texts, louder]) @ turn).astype(np.float32)
-    directions = text_decoder(vectors, texts, CELLS)(np.eye(3, dtype=np.float32))
-    np.testing.assert_allclose(directions, turn[:3], atol=0.02)
+        assert ways["direction, cosine"][name] == pytest.approx(mean, abs=1e-6)
+        assert ways["towers, cosine"][name] == pytest.approx(1 - mean, abs=1e-3)  # the other way
+    assert ways["direction, dot product"]["area_under_share"] > 0.65
 
 
 def test_runs_without_text_and_codes_have_no_rows(islands, prompts):
     folder = islands.folder / "runs"
-    assert text_recall(islands, folder / "coordinates", prompts) == []
-    assert text_ways(islands, folder / "coordinates", prompts) == []
+    assert text_recall(islands, folder / "none", prompts) == []
+    assert text_ways(folder / "none", prompts) == []
     assert text_recall(islands, folder / "propagated", None) == []
     poi = islands.tables["poi"]
     columns = ("count_4bf58dd8d48988d124941735", "count_12", "count_xylophone_maker", "log_total")
@@ -218,9 +207,6 @@ def test_runs_without_text_and_codes_have_no_rows(islands, prompts):
     }
     # Codes are no words, and the featurizer of this place knows no xylophones.
     assert Prompts.of(codes) is None
-    has, texts = texts_of(codes)
-    assert not has.any()
-    assert texts.shape == (len(codes.cells), 0)
 
 
 # --- the own cell of a token ---

@@ -645,16 +645,10 @@ def test_words_lie_where_the_text_of_a_cell_does_with_all_else_at_its_mean(
     )[rows]
     words = model.of_token("poi", poi.values[:, :2], words=True)
     np.testing.assert_allclose(words, of_cells, atol=1e-5)
-    np.testing.assert_allclose(model.text_map()(poi.values[:, :2]), words, atol=1e-5)
     at_mean = poi.values.copy()
     at_mean[:, 2] = at_mean[:, 2].mean()
     if not network:  # which is told that there is more than words
         np.testing.assert_allclose(model.of_token("poi", at_mean), words, atol=1e-5)
-
-
-def test_there_is_no_text_map_without_words(make):
-    census = table("demographics", CELLS, np.random.default_rng(0).normal(size=(N, 3)))
-    assert Fusion.fit([make([census])], CONFIG).text_map() is None
 
 
 # ---- places ------------------------------------------------------------------------------------

@@ -79,10 +79,8 @@ def test_unknown_cell_and_wrong_width_are_clear_errors(index):
 
 def test_text_map_round_trip_and_damage(tmp_path):
     rng = np.random.default_rng(0)
-    weight, mean, scale = rng.normal(size=(4, 3)), rng.normal(size=4), rng.uniform(1, 2, 4)
-    made = TextMap.from_standardised(weight, np.ones(3), mean=mean, scale=scale)
+    made = TextMap(weight=rng.normal(size=(4, 3)).astype(np.float32))
     text = rng.normal(size=(2, 4)).astype(np.float32)
-    np.testing.assert_allclose(made(text), (text - mean) / scale @ weight + 1, rtol=1e-4, atol=1e-5)
     made.save(tmp_path / "text.safetensors")
     loaded = TextMap.load(tmp_path / "text.safetensors")
     np.testing.assert_array_equal(loaded(text), made(text))

@@ -60,7 +60,7 @@ def by_name(table):
 
 def scored(place, seed, **options):
     """R² on blocks and random folds, the long way."""
-    made = BASELINES["pca"].fit(Features(place, seed=seed, **options)).embeddings
+    made = BASELINES["pca"].fit(Features(place, seed=seed, **options))
     (result,) = probe_all(made, place.targets, seeds=[seed])
     return {protocol: result.scores[protocol].mean for protocol in ("blocks", "random")}
 

@@ -41,7 +41,7 @@ def test_rows_are_what_the_parts_give(rows, place):
     }
     held = hold_out(place.graph, rng=np.random.default_rng(1))
     varied = place.varied("by hand", graph=held.seen)
-    vectors = BASELINES["mobility"].fit(Features(varied, seed=1)).embeddings.vectors
+    vectors = BASELINES["mobility"].fit(Features(varied, seed=1)).vectors
     for question in (flows(held, seed=1), co_visitation(held, seed=1)):
         for run, answer in (
             ("mobility", probe(question, vectors)),

@@ -92,7 +92,7 @@ def test_all_sizes_are_scored_on_the_units_of_the_smallest_part(workspace, spec,
     # The last point by hand: vectors of the whole place, probed in the smallest part.
     for number, seed in enumerate(SEEDS):
         sweep = module._cells(study(workspace, spec, place), seed)
-        made = BASELINES["pca"].fit(Features(place, seed=seed)).embeddings
+        made = BASELINES["pca"].fit(Features(place, seed=seed))
         rows = made.rows(sweep.cells)
         part = replace(made, cells=sweep.cells, vectors=made.vectors[rows], present={})
         (result,) = probe_all(
@@ -190,7 +190,7 @@ def test_points_of_modalities_and_dims(workspace, spec, place, monkeypatch):
     assert [point["x"] for point in points] == [1, 2, 3]
     alone = []
     for name in place.modalities:
-        made = BASELINES["pca"].fit(Features(place.varied("", modalities=[name]))).embeddings
+        made = BASELINES["pca"].fit(Features(place.varied("", modalities=[name])))
         alone.append(next(probe_all(made, place.targets, seeds=[0])).scores["blocks"].mean)
     assert points[0]["blocks"] == pytest.approx(np.mean(alone), abs=1e-6)
 

@@ -116,7 +116,7 @@ def test_a_place_without_mobility_is_refused(toy_place, tmp_path):
         training.train(lame, CONFIG, tmp_path)
 
 
-def test_text_map_is_the_trained_tower_with_all_else_at_the_mean(toy_place, tmp_path):
+def test_a_token_goes_through_the_trained_tower_with_all_else_at_the_mean(toy_place, tmp_path):
     import torch
     from safetensors.torch import load_file
 
@@ -129,8 +129,10 @@ def test_text_map_is_the_trained_tower_with_all_else_at_the_mean(toy_place, tmp_
         "encoders.poi.0.scale"
     ]
     expected = standard @ tensors["encoders.poi.1.weight"].T + tensors["encoders.poi.1.bias"]
-    found = training.text_map(poi, tmp_path)(text)
+    found = training.of_token(poi, tmp_path, text, words=True)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
+    whole = training.of_token(poi, tmp_path, token)
+    np.testing.assert_allclose(whole, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_a_text_is_learned_as_a_cell_that_has_it(country, run):
     """What is made of the words of a cell is nearer to that cell than to others, as a rule."""
     fusion, _, _ = run
     poi = country.tables["poi"]
-    words = fusion.text_map()(poi.values[:, :3])
+    words = fusion.of_token("poi", poi.values[:, :3], words=True)
     rows = grid.locate(country.cells, poi.cells)[0]
     own = fusion.embed(country)
     off = np.linalg.norm(words - own[rows], axis=1)
@@ -378,7 +378,6 @@ def test_several_places_are_trained_together(country, toy_place, tmp_path):
     _, target, _ = task._made(rows, states)
     np.testing.assert_allclose(target.numpy(), targets[rows], atol=1e-6)
     fusion = train_fusion([west, east], CONFIG, tmp_path)
-    assert fusion.text_map() is None
     assert np.isfinite(fusion.embed(country, states={"demographics": HIDDEN})).all()
     with pytest.raises(ConfigError, match="toy lacks the column 'hist_0'"):
         fusion.embed(toy_place)

@@ -101,7 +101,7 @@ def _ask(selection: Selection, files: PlaceFiles) -> None:
         key="ask",
         placeholder="cell id, position" + (", or words" if words else ""),
         help="Click the map, or type " + ", ".join(forms) + ". "
-        + ("" if words else "This embedding holds no text, so words cannot be searched in it."),
+        + ("" if words else "This place has no texts, so it cannot be searched by words."),
         on_change=asked,
     )  # fmt: skip
     problem = st.session_state.pop("ask_problem", None)
@@ -147,8 +147,8 @@ def _answer(selection: Selection, files: PlaceFiles) -> Answer | None:
         query = cache.text_query(files, selection.run)
         if not query.available:
             st.warning(
-                f"The embedding “{selection.run}” cannot be searched by words. Choose another "
-                "one above, or search by a cell.",
+                f"{cache.load_place(files).title} has no texts, so it cannot be searched by words. "
+                "Search by a cell or a position.",
                 icon=":material/search_off:",
             )
             return None

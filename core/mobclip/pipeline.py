@@ -22,7 +22,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from mobclip.fusion import FUSION_FILE
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
 from mobclip.place import MOBILITY, Place, Target, save_place
 from mobclip.probes import FOLDS, SEEDS, least_units, probe_all
+from mobclip.probes.words import text_map
 from mobclip.projection import Projection, pca_projection, umap_projection
 from mobclip.recipes import MOBCLIP, TRAINED
 from mobclip.records import RasterRecords, Records, ZoneRecords
@@ -400,13 +400,22 @@ def embed(
     else:
         workspace.on_step(f"fitting {run}", 0, 0)
         with threadpool_limits(1, "blas"):  # eigenproblems: see probes
-            fitted = BASELINES[recipe].fit(features or Features(place, seed=seed))
-        made = replace(fitted.embeddings, name=run)
-        if fitted.text_map is not None:
-            fitted.text_map.save(folder / "text.safetensors")
+            made = BASELINES[recipe].fit(features or Features(place, seed=seed))
+        made = replace(made, name=run)
     made = _recorded(place, made, key=key, seed=seed)
-    made.save(path)
+    _save(made, place)
     return made
+
+
+def _save(made: Embeddings, place: Place) -> None:
+    """Into the folder of the run: the embeddings, and how they are searched by words."""
+    folder = place.folder / "runs" / made.name
+    words = text_map(made, place)
+    if words is None:
+        (folder / "text.safetensors").unlink(missing_ok=True)
+    else:
+        words.save(folder / "text.safetensors")
+    made.save(folder / "embeddings.parquet")  # last: a run is there when these are
 
 
 def _recorded(place: Place, made: Embeddings, *, key: str, seed: int) -> Embeddings:
@@ -476,17 +485,12 @@ def embed_with(
     ConfigError : the place lacks columns that the model was trained with
     """
     run = run or model.name
-    folder = place.folder / "runs" / run
     workspace.on_step(f"embedding {place.name} by {run}", 0, 0)
     made = fusion.embed(place, model, name=run)
     file = hashlib.sha256((model / FUSION_FILE).read_bytes()).hexdigest()
     made = _recorded(place, made, key=digest([place.provenance.get("key"), file]), seed=0)
     made = replace(made, provenance={**made.provenance, "space": file, "model": str(model)})
-    made.save(folder / "embeddings.parquet")
-    words = model / "text.safetensors"
-    if words.is_file() and folder != model:
-        with atomic_path(folder / words.name) as temporary:
-            shutil.copyfile(words, temporary)
+    _save(made, place)
     return made
 
 

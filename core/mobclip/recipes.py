@@ -40,8 +40,6 @@ def _train_paper(place: Place, settings: Settings, folder: Path, on_epoch: OnEpo
 
     assert isinstance(settings, TrainConfig)
     training.train(place, settings, folder, on_epoch)
-    if training.first() and "poi" in place.tables:
-        training.text_map(place.tables["poi"], folder).save(folder / "text.safetensors")
 
 
 def _embed_paper(place: Place, folder: Path, name: str) -> Embeddings:
@@ -54,9 +52,7 @@ def _train_fusion(place: Place, settings: Settings, folder: Path, on_epoch: OnEp
     from mobclip import training
 
     assert isinstance(settings, FusionConfig)
-    fusion = training.train_fusion([place], settings, folder, on_epoch)
-    if training.first() and (words := fusion.text_map()) is not None:
-        words.save(folder / "text.safetensors")
+    training.train_fusion([place], settings, folder, on_epoch)
 
 
 def _embed_fusion(place: Place, folder: Path, name: str) -> Embeddings:

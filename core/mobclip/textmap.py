@@ -1,6 +1,5 @@
-"""TextMap: the map from a text vector to the space of an embedding."""
+"""TextMap: the direction in the space of an embedding along which a text grows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,45 +16,25 @@ TEXT_PREFIX = "text_"  # token columns of the POI table that hold the text vecto
 
 @dataclass(frozen=True, kw_only=True)
 class TextMap:
-    """Where a text would lie among the cells: `text @ weight + bias`, corrected by a network.
-
-    The text takes the place of a cell's POI text; every other column stands at its mean. With
-    ``v`` the linear part, the network adds `relu(v @ inner + inner_bias) @ outer + outer_bias`.
-    """
+    """Text vector -> direction: the product of a cell's vector with it says how much of the text
+    is to be expected there. `probes.words` reads it off the cells of a place."""
 
     weight: Float32[np.ndarray, "text dims"]
-    bias: Float32[np.ndarray, "dims"]
-    network: Mapping[str, Float32[np.ndarray, "..."]] | None = None  # its four arrays; None: none
-
-    @classmethod
-    def from_standardised(
-        cls, weight: np.ndarray, bias: np.ndarray, *, mean: np.ndarray, scale: np.ndarray
-    ) -> "TextMap":
-        """Fold `((text - mean) / scale) @ weight + bias` into one map."""
-        folded = weight / scale[:, None]
-        return cls(weight=folded.astype(np.float32), bias=(bias - mean @ folded).astype(np.float32))
 
     def __call__(self, text: Float32[np.ndarray, "n text"]) -> Float32[np.ndarray, "n dims"]:
-        linear = text @ self.weight + self.bias
-        if self.network is None:
-            return linear
-        inner = np.maximum(linear @ self.network["inner"] + self.network["inner_bias"], 0)
-        corrected: np.ndarray = linear + inner @ self.network["outer"] + self.network["outer_bias"]
-        return corrected
+        directions: np.ndarray = text @ self.weight
+        return directions
 
     def save(self, path: Path | str) -> None:
         """Write as safetensors, atomically."""
         with atomic_path(path) as temporary:
-            arrays = {"weight": self.weight, "bias": self.bias, **(self.network or {})}
-            save_file({name: np.ascontiguousarray(one) for name, one in arrays.items()}, temporary)
+            save_file({"weight": np.ascontiguousarray(self.weight)}, temporary)
 
     @classmethod
     def load(cls, path: Path | str) -> "TextMap":
         """Read what `save` wrote; `ArtefactError` if it is missing or damaged."""
         try:
-            arrays = load_file(path)
-            weight, bias = arrays.pop("weight"), arrays.pop("bias")
-            return cls(weight=weight, bias=bias, network=arrays or None)
+            return cls(weight=load_file(path)["weight"])
         except (OSError, SafetensorError, KeyError) as error:
             raise ArtefactError(
                 f"{path} is missing or damaged ({error}): this run cannot be searched by text. "

@@ -5,7 +5,7 @@ model that does not beat them on spatial blocks has earned nothing.
 
 ===============  ============================================================================
 `features`       the evidence of a place as comparable columns, and what may be left out of it
-`baseline`       a row of the ladder, and what it gives
+`baseline`       a row of the ladder
 `chance`         random
 `position`       coordinates, neighbours
 `encodings`      wrap, harmonics, fourier, sphere2vec, space2vec-grid, space2vec-theory
@@ -17,7 +17,7 @@ model that does not beat them on spatial blocks has earned nothing.
 ===============  ============================================================================
 """
 
-from mobclip.baselines.baseline import Baseline, Fitted
+from mobclip.baselines.baseline import Baseline
 from mobclip.baselines.chance import random
 from mobclip.baselines.clusters import poi_clusters
 from mobclip.baselines.encodings import ENCODINGS, encoding
@@ -35,7 +35,6 @@ __all__ = [
     "ENCODINGS",
     "Baseline",
     "Features",
-    "Fitted",
     "available",
     "shared",
     "shared_columns",

@@ -5,15 +5,15 @@ from jaxtyping import Float32
 from scipy.cluster.vq import kmeans
 from scipy.spatial.distance import cdist
 
-from mobclip.baselines.baseline import Fitted
 from mobclip.baselines.features import Features
 from mobclip.baselines.propagation import spatial_kernel
+from mobclip.embeddings import Embeddings
 
 TOTAL = "log_total"
 TOLERANCE = 1e-3  # k-means ends when the mean distance to the nearest prototype moves less
 
 
-def poi_clusters(features: Features) -> Fitted:
+def poi_clusters(features: Features) -> Embeddings:
     """How much a cell's surroundings are like each of 127 typical ones, and its POI total.
 
     After PlaceFM (Hashemi, Amiri, Züfle 2025, arXiv 2507.02921), which encodes POIs, smooths them
@@ -39,7 +39,7 @@ def poi_clusters(features: Features) -> Fitted:
         members = np.tile(found.mean(0), (len(near), 1))
         members[near] = found
     vectors = np.hstack([members, columns.values[:, ~rest]])
-    return Fitted(embeddings=features.embeddings("poi-clusters", vectors))
+    return features.embeddings("poi-clusters", vectors)
 
 
 def memberships(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from mobclip import grid
-from mobclip.baselines.baseline import Fitted
 from mobclip.baselines.features import Features
+from mobclip.embeddings import Embeddings
 from mobclip.positions import (
     Components,
     Fourier,
@@ -31,14 +31,14 @@ ENCODINGS: dict[str, Callable[[Features], Position]] = {
 """Name of the row -> its encoding for a place."""
 
 
-def encoding(name: str) -> Callable[[Features], Fitted]:
+def encoding(name: str) -> Callable[[Features], Embeddings]:
     """A position encoding of the cells' centres, as its main components over the place."""
 
-    def fit(features: Features) -> Fitted:
+    def fit(features: Features) -> Embeddings:
         lonlat = grid.centers(features.place.cells)
         position = ENCODINGS[name](features)
         seen = Components.over(position, lonlat, most=features.dims)
-        return Fitted(embeddings=features.embeddings(name, seen(lonlat)))
+        return features.embeddings(name, seen(lonlat))
 
     return fit
 

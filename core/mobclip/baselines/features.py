@@ -12,7 +12,7 @@ from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.place import MOBILITY, Place
 from mobclip.spectral import flow_vectors
-from mobclip.textmap import TEXT_PREFIX, TextMap
+from mobclip.textmap import TEXT_PREFIX
 
 DIMS = 128
 FLOW_DIMS = 64  # singular vectors of each of the two flow matrices
@@ -25,7 +25,6 @@ class Columns:
 
     values: Float32[np.ndarray, "cells columns"]
     names: tuple[str, ...]  # as in the cell table; of mobility `volume_...`, `affinity_...`
-    text: np.ndarray  # (columns,) bool: columns that hold the text vector
     mean: np.ndarray  # (columns,) what was taken off
     scale: np.ndarray  # (columns,) by what it was divided
 
@@ -233,7 +232,6 @@ def scaled(
     return Columns(
         values=moved.astype(np.float32),
         names=tuple(names),
-        text=groups == "text",
         mean=mean,
         scale=scale,
     )
@@ -256,7 +254,6 @@ def side_by_side(parts: Sequence[tuple[Columns, np.ndarray]]) -> Columns:
     return Columns(
         values=np.hstack([part.values for part in even]),
         names=tuple(name for part in even for name in part.names),
-        text=np.concatenate([part.text for part in even]),
         mean=np.concatenate([part.mean for part in even]),
         scale=np.concatenate([part.scale for part in even]),
     )
@@ -274,16 +271,6 @@ def principal_axes(values: np.ndarray, dims: int) -> Float32[np.ndarray, "column
 def centred(values: np.ndarray) -> Float32[np.ndarray, "cells columns"]:
     """Values less the mean of each column."""
     return (values - values.mean(0, dtype=np.float64)).astype(np.float32)
-
-
-def text_map(columns: Columns, axes: np.ndarray) -> TextMap | None:
-    """Where a text lands on `axes` when all else stands at its mean; None without text."""
-    text = columns.text
-    if not text.any():
-        return None
-    return TextMap.from_standardised(
-        axes[text], np.zeros(axes.shape[1]), mean=columns.mean[text], scale=columns.scale[text]
-    )
 
 
 def _covariance(values: np.ndarray) -> Float64[np.ndarray, "columns columns"]:

@@ -1,8 +1,8 @@
 """Vectors from the mobility graph alone: `line` and `lightgcn`."""
 
-from mobclip.baselines.baseline import Fitted
 from mobclip.baselines.features import Features
 from mobclip.config import TrainConfig
+from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.graph import MobilityGraph
 from mobclip.place import MOBILITY
@@ -11,13 +11,13 @@ from mobclip.spectral import line_vectors
 LAYERS = TrainConfig().layers
 
 
-def line(features: Features) -> Fitted:
+def line(features: Features) -> Embeddings:
     """The node table from which mobclip-paper starts: LINE in closed form."""
     table = line_vectors(_graph(features), features.dims, seed=features.seed)
-    return Fitted(embeddings=features.embeddings("line", table))
+    return features.embeddings("line", table)
 
 
-def lightgcn(features: Features) -> Fitted:
+def lightgcn(features: Features) -> Embeddings:
     """LightGCN without contrast: E + A E + A² E, with E the table of `line`.
 
     It is what mobclip-paper puts out before its first step of training; the difference between
@@ -29,7 +29,7 @@ def lightgcn(features: Features) -> Fitted:
     vectors = table
     for _ in range(LAYERS):
         vectors = table + adjacency @ vectors
-    return Fitted(embeddings=features.embeddings("lightgcn", vectors))
+    return features.embeddings("lightgcn", vectors)
 
 
 def _graph(features: Features) -> MobilityGraph:

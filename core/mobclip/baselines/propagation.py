@@ -4,15 +4,15 @@ import numpy as np
 from scipy import sparse
 
 from mobclip import grid
-from mobclip.baselines.baseline import Fitted
-from mobclip.baselines.features import Features, principal_axes, text_map
+from mobclip.baselines.features import Features, principal_axes
+from mobclip.embeddings import Embeddings
 from mobclip.place import MOBILITY, Place
 
 NEAR, FAR = 1, 8  # steps of the spatial kernel: about 1 and 3 cells wide
 ALONG_FLOWS = ("one step", "two steps", "destinations", "origins")
 
 
-def propagated(features: Features) -> Fitted:
+def propagated(features: Features) -> Embeddings:
     """Features smoothed over flows and over space, then PCA; no training.
 
     With Z the PCA of all features (128 dimensions or more): Z itself, one and two steps along the
@@ -40,12 +40,7 @@ def propagated(features: Features) -> Fitted:
                 for name, block in seen.items()
             ]
         )
-    # A text stands for a cell whose surroundings and partners are average: only the first block.
-    own = features.axes @ basis[: features.axes.shape[1]]
-    return Fitted(
-        embeddings=features.embeddings("propagated", stacked @ basis, hides=True),
-        text_map=text_map(features.together, own),
-    )
+    return features.embeddings("propagated", stacked @ basis, hides=True)
 
 
 def spatial_kernel(cells: np.ndarray) -> sparse.csr_array:

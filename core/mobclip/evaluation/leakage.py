@@ -63,7 +63,7 @@ def audit(
 
     def score(without: frozenset[tuple[str, str]], target: Target, folds: Folds) -> float:
         if without not in fitted:
-            fitted[without] = BASELINES[AUDITED].fit(features.varied(without=without)).embeddings
+            fitted[without] = BASELINES[AUDITED].fit(features.varied(without=without))
         units = target.units_of(fitted[without].vectors.astype(np.float64))
         return float(LiveRidge(units, folds).r2(target.actual)[0])
 

@@ -262,7 +262,7 @@ def compare(
     rows = []
     for name in available(regions.place):
         if name not in regions.left_out:
-            made = BASELINES[name].fit(features).embeddings.at(regions.cells)
+            made = BASELINES[name].fit(features).at(regions.cells)
             rows += evaluate(benchmark, name, made, folds=folds)
     for name, vectors in benchmark.vectors.items():
         rows += evaluate(benchmark, name, vectors, folds=folds)

@@ -5,7 +5,7 @@ km² that have to be looked at; a rank has no such meaning once cells differ in 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,7 @@ from mobclip import grid
 from mobclip.embeddings import Embeddings, unit_rows
 from mobclip.errors import ConfigError, RecordError
 from mobclip.place import Place
-from mobclip.probes import folds_of, ridge
-from mobclip.splits import Folds
-from mobclip.textmap import TEXT_PREFIX, TextMap
+from mobclip.textmap import TextMap
 
 KS = (1, 10, 100)  # of recall@k
 # Shares of the area at which a curve is written down: close together where answers are looked at.
@@ -194,12 +192,19 @@ def text_recall(
 
 
 def text_ways(
-    place: Place, run_folder: Path | str, prompts: Prompts | None
+    run_folder: Path | str,
+    prompts: Prompts | None,
+    towers: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
     """Other ways from words to cells, beside that of `text_recall`; a row for each, means.
 
-    Words become a direction by the run's own map, or by a decoder (`text_decoder`); cells are
-    ranked by cosine or by dot product, which prefers cells of which there is more to say.
+    Words become a direction that was read off the cells (`probes.words`), or the point where the
+    towers of the recipe put a cell that has nothing else; cells are ranked by cosine or by dot
+    product, which prefers cells of which there is more to say.
+
+    Parameters
+    ----------
+    towers : (n, text) text vectors -> (n, dims); None for a recipe without towers
 
     Returns
     -------
@@ -210,11 +215,9 @@ def text_ways(
     if prompts is None or not words.is_file():
         return []
     embeddings = Embeddings.load(run_folder / "embeddings.parquet")
-    has, texts = texts_of(place)
-    maps = {
-        "own map": TextMap.load(words),
-        "decoder": text_decoder(embeddings.vectors[has], texts[has], embeddings.cells[has]),
-    }
+    maps: dict[str, Callable[[np.ndarray], np.ndarray]] = {"direction": TextMap.load(words)}
+    if towers is not None:
+        maps["towers"] = towers
     areas = grid.areas_km2(embeddings.cells)
     rows = []
     for name, direction in maps.items():
@@ -252,36 +255,6 @@ def areas_under(
         price[:, column] = (np.cumsum(of_tie) - of_tie / 2)[tie]
     under: np.ndarray = 1 - price.T @ (truth / truth.sum(0)) / areas_km2.sum()
     return under
-
-
-def texts_of(place: Place) -> tuple[Bool[np.ndarray, "cells"], Float32[np.ndarray, "cells text"]]:
-    """Which cells of a place have POI text, and the text vector of each, 0 without."""
-    if "poi" not in place.tables:
-        return np.zeros(len(place.cells), bool), np.zeros((len(place.cells), 0), np.float32)
-    table = place.tables["poi"]
-    values, has = table.aligned(place.cells)
-    text = [i for i, name in enumerate(table.columns) if name.startswith(TEXT_PREFIX)]
-    texts = np.where(has[:, None], values[:, text], 0).astype(np.float32)
-    return has & texts.any(axis=1), texts
-
-
-def text_decoder(
-    vectors: Float32[np.ndarray, "n dims"],
-    texts: Float32[np.ndarray, "n text"],
-    cells: UInt64[np.ndarray, " n"],
-) -> TextMap:
-    """The direction in a space along which a text grows, read off its cells.
-
-    A ridge regression predicts the texts of cells from their vectors, W; a query t becomes W t, so
-    that its dot product with a vector is how much of t is predicted there. The penalty is chosen
-    by how well texts of other spatial blocks are predicted: no query has a say in it.
-    """
-    folds = Folds(of_unit=folds_of(cells, protocol="blocks", seed=0))
-    weights, _ = ridge.fit(vectors.astype(np.float64), texts.astype(np.float64), folds)
-    return TextMap(
-        weight=np.ascontiguousarray(weights.T, np.float32),
-        bias=np.zeros(len(weights), np.float32),
-    )
 
 
 # ---- tokens --------------------------------------------------------------------------------------

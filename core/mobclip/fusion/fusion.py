@@ -30,7 +30,7 @@ from mobclip.fusion.flows import FlowMap
 from mobclip.fusion.reader import Reader
 from mobclip.place import MOBILITY, Place
 from mobclip.storage import atomic_path
-from mobclip.textmap import TEXT_PREFIX, TextMap
+from mobclip.textmap import TEXT_PREFIX
 
 POI = "poi"
 FLOW_DIMS = 64  # singular vectors of each of the two flow matrices
@@ -345,31 +345,6 @@ class Fusion:
         states = np.full((len(tokens), len(self.modalities)), GONE, np.int8)
         states[:, column] = WORDS if words else ALONE
         return self.combine(votes, states)
-
-    def text_map(self) -> TextMap | None:
-        """`of_token(POI, text, words=True)` as one map; None for a model without POI text."""
-        if POI not in self.modalities or not (text := self._text_of(POI)).any():
-            return None
-        reader = self.readers[POI]
-        weight = reader.axes[text] @ self.axes[f"{POI}.smooth"]
-        network = None
-        if self.network is not None:
-            column, dims = self.modalities.index(POI), self.dims
-            states = np.full((1, len(self.modalities)), GONE, np.int8)
-            states[:, column] = WORDS
-            nothing = np.zeros((1, len(self.modalities), dims), np.float32)
-            flags = network_inputs(nothing, states)[0]
-            network = {
-                "inner": VOTE_SCALE * self.network.inner[column * dims : (column + 1) * dims],
-                "inner_bias": flags @ self.network.inner + self.network.inner_bias,
-                "outer": self.network.outer,
-                "outer_bias": self.network.outer_bias,
-            }
-        return TextMap(
-            weight=weight.astype(np.float32),
-            bias=(-reader.mean[text] @ weight).astype(np.float32),
-            network=network,
-        )
 
     def _vote(self, name: str, kind: str, block: np.ndarray) -> Float32[np.ndarray, "cells dims"]:
         key = f"{name}.{kind}"

@@ -10,6 +10,7 @@
 `conformal`         prediction intervals with a promised coverage
 `metrics`           R², F1, AUC, calibration, KL
 `estimators`        the ridge probe as a scikit-learn estimator
+`words`             which direction of a space a text grows along, for search by words
 ==================  =============================================================================
 """
 

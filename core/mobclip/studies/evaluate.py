@@ -36,11 +36,11 @@ from mobclip.recipes import MOBCLIP, PAPER
 from mobclip.splits import Folds, Protocol
 from mobclip.storage import digest, read_json, write_json
 from mobclip.studies.flows import flow_study
-from mobclip.studies.tokens import own_cells
+from mobclip.studies.tokens import own_cells, towers_of_words
 
 PROTOCOLS: tuple[Protocol, ...] = ("blocks", "random", "regions")
 FORMAT = 1  # raised when a section changes for the same input
-RETRIEVAL = 2  # the same of that section alone
+RETRIEVAL = 3  # the same of that section alone
 BOOSTED_UNITS = 5000  # boosted trees on more units than this take too long to be a default
 
 
@@ -470,7 +470,7 @@ class _Evaluation:
                 folder = self.place.folder / "runs" / embeddings.name
                 of_text = text_recall(self.place, folder, prompts)
                 found["text"] += [{**row, "run": run} for row in of_text]
-                ways = text_ways(self.place, folder, prompts)
+                ways = text_ways(folder, prompts, towers_of_words(self.place, folder, run))
                 found["ways"] += [{**row, "run": run} for row in ways]
                 rows, why_not = own_cells(self.place, folder, run)
                 found["own"] += rows

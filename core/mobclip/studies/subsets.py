@@ -12,13 +12,14 @@ from mobclip.config import FusionConfig
 from mobclip.embeddings import unit_rows
 from mobclip.errors import ConfigError
 from mobclip.evaluation.bootstrap import BlockBootstrap
-from mobclip.evaluation.retrieval import own_recall, pooled, text_decoder, texts_of
+from mobclip.evaluation.retrieval import own_recall, pooled
 from mobclip.fusion import ALONE, FUSION_FILE, GONE, HIDDEN, KNOWN, Fusion, Votes
 from mobclip.fusion import WORDS as TEXT
 from mobclip.pipeline import Workspace
 from mobclip.place import Place, Target
 from mobclip.probes import FOLDS, SEEDS, HeldOut, LiveRidge, Score, folds_of
 from mobclip.probes.ridge import RidgeFit
+from mobclip.probes.words import read_off, texts_of
 from mobclip.recipes import MOBCLIP
 from mobclip.splits import Folds
 from mobclip.storage import digest, write_json
@@ -410,14 +411,14 @@ def _queries(
 ) -> Iterator[tuple[_Query, np.ndarray, np.ndarray]]:
     """What a token alone says of its cell: a vector for each cell, and which have the token."""
     linear = replace(fusion, network=None)
-    models = {"own map": fusion, "without the network": linear}
+    models = {"towers": fusion, "without the network": linear}
     has, texts = texts_of(place)
     if has.any():
         for way, model in models.items():
             yield _Query(of=WORDS, way=way), combined(model, votes, only(POI, TEXT, fusion)), has
         learned = has & ~tested
-        decoder = text_decoder(full[learned], texts[learned], place.cells[learned])
-        yield _Query(of=WORDS, way="decoder"), decoder(texts), has
+        direction = read_off(full[learned], texts[learned], place.cells[learned])
+        yield _Query(of=WORDS, way="direction"), direction(texts), has
     if IMAGERY in place.tables:
         states = only(IMAGERY, ALONE, fusion)
         for way, model in models.items():

@@ -1,5 +1,7 @@
 """Does a token find its own cell: words alone, or an image alone, as the query?"""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,11 @@ from jaxtyping import Bool, Float32, Int64
 
 from mobclip.baselines import BASELINES, Features
 from mobclip.embeddings import Embeddings
-from mobclip.evaluation.retrieval import own_recall, pooled, text_decoder, texts_of
+from mobclip.evaluation.retrieval import own_recall, pooled
 from mobclip.fusion import ALONE, FUSION_FILE, GONE, Fusion
 from mobclip.place import Place
 from mobclip.probes import folds_of
+from mobclip.probes.words import texts_of
 from mobclip.recipes import MOBCLIP, PAPER, TRAINED
 from mobclip.studies.variants import combined
 from mobclip.textmap import TextMap
@@ -49,19 +52,30 @@ def own_cells(
     has, texts = texts_of(place)
     words = folder / "text.safetensors"
     if has.any() and words.is_file():
-        add(WORDS, "own map", TextMap.load(words)(texts), has)
-        decoder = text_decoder(vectors[has], texts[has], place.cells[has])
-        add(WORDS, "decoder", decoder(texts), has)
-    elif has.any():
-        impossible.append({"run": run, "of": WORDS, "why": "it has no map from words"})
+        add(WORDS, "direction", TextMap.load(words)(texts), has)
+        if (towers := towers_of_words(place, folder, run)) is not None:
+            add(WORDS, "towers", towers(texts), has)
     if "imagery" in place.tables:
         tokens, has = place.tables["imagery"].aligned(place.cells)
         queries, why = _of_images(place, folder, run, tokens)
         if queries is None:
             impossible.append({"run": run, "of": IMAGERY, "why": why})
         else:
-            add(IMAGERY, "own map", queries, has)
+            add(IMAGERY, "towers", queries, has)
     return rows, impossible
+
+
+def towers_of_words(
+    place: Place, folder: Path, run: str
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """(n, text) text vectors -> where a cell lies that has nothing else; None without towers."""
+    if run == MOBCLIP:
+        return partial(Fusion.load(folder / FUSION_FILE).of_token, "poi", words=True)
+    if run == PAPER:
+        from mobclip import training
+
+        return partial(training.of_token, place.tables["poi"], folder, words=True)
+    return None
 
 
 def among_blocks(
@@ -90,10 +104,10 @@ def _of_images(
     if run == PAPER:
         from mobclip import training
 
-        return training.image_map(place.tables["imagery"], folder)(tokens), ""
+        return training.of_token(place.tables["imagery"], folder, tokens), ""
     if run == "pca":
         known = Features(place, known=frozenset({"imagery"}))
-        return BASELINES[run].fit(known).embeddings.vectors, ""
+        return BASELINES[run].fit(known).vectors, ""
     if run == "imagery":
         return None, "its embedding is the image: it finds itself"
     if run == "propagated":

@@ -111,7 +111,7 @@ def fit(
     start = time.process_time()
     try:
         with threadpool_limits(1, "blas"):  # small eigenproblems: see probes
-            made = BASELINES[recipe].fit(features).embeddings
+            made = BASELINES[recipe].fit(features)
         seconds = time.process_time() - start
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -4,6 +4,6 @@ from mobclip.training.distributed import first
 from mobclip.training.fusion import train_fusion
 from mobclip.training.loop import EpochMetrics
 from mobclip.training.paper import embed, train
-from mobclip.training.text import image_map, text_map
+from mobclip.training.towers import of_token
 
-__all__ = ["EpochMetrics", "embed", "first", "image_map", "text_map", "train", "train_fusion"]
+__all__ = ["EpochMetrics", "embed", "first", "of_token", "train", "train_fusion"]

@@ -173,9 +173,9 @@ def _ways(of: Results, rows: list[Mapping[str, Any]]) -> list[Block]:
                 *((name, title, fixed) for name, title in _UNDER.items()),
                 ("n", "queries", whole),
             ],
-            note="Own map: words as a cell that has nothing but them; by cosine is what the app "
-            "does. Decoder: the direction along which a ridge regression finds the words predicted "
-            "by the embedding; its penalty is chosen by the texts of cells, not by these queries.",
+            note="Direction: that along which a ridge regression finds the words predicted by the "
+            "embedding; its penalty is chosen by the texts of cells, not by these queries. By "
+            "cosine is what the app does. Towers: words as a cell that has nothing but them.",
             folded=True,
         )
     ]
