@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mobclip import training
-from mobclip.config import TrainConfig
+from mobclip.config import FusionConfig, TrainConfig
 from mobclip.model import info_nce
 from mobclip.model.gather import gather, processes, rank, share
 from mobclip.place import Place
 from mobclip.training import distributed
+from mobclip.training.fusion import FusionTask
 from mobclip.training.loop import fit
 from mobclip.training.paper import PaperTask
 from mobclip.training.schedule import Schedule
@@ -88,6 +89,15 @@ def paper_gradient(place):
     return {name: p.grad.clone() for name, p in task.model.named_parameters()}
 
 
+def fusion_gradient(place):
+    """Gradients of one batch of mobclip, of a number of rows that two do not share evenly."""
+    task = FusionTask([place], FusionConfig(dims=16, hidden_units=16, device="cpu"))
+    loss = distributed.averaging(task)
+    terms = loss(np.sort(task.train_rows[:51]), np.random.default_rng(0))
+    sum(terms.values()).backward()
+    return {name: p.grad.clone() for name, p in task.model.named_parameters()}
+
+
 class Stop(Exception):
     pass
 
@@ -121,6 +131,7 @@ def work(place, folder):
         "even": shared_loss(even),
         "one has all": shared_loss(uneven),
         "paper": paper_gradient(place),
+        "fusion": fusion_gradient(place),
     }
     if distributed.first():
         flat = {f"{kind}/{k}": v for kind, one in found.items() for k, v in one.items()}
@@ -158,11 +169,15 @@ def test_the_shared_loss_and_its_gradients_are_those_of_the_whole_batch(two, cut
         torch.testing.assert_close(found[f"{cut}/{name}"], value, rtol=2e-5, atol=1e-7)
 
 
-def test_gradients_of_the_model_are_those_of_the_whole_batch(two, toy_place):
+@pytest.mark.parametrize(
+    ("recipe", "gradient"), [("paper", paper_gradient), ("fusion", fusion_gradient)]
+)
+def test_gradients_of_the_model_are_those_of_the_whole_batch(two, toy_place, recipe, gradient):
     found = load_file(two / "gradients")
-    for name, value in paper_gradient(toy_place).items():
-        assert value.abs().max() > 1e-5
-        torch.testing.assert_close(found[f"paper/{name}"], value, rtol=1e-4, atol=1e-7)
+    expected = gradient(toy_place)
+    assert max(value.abs().max() for value in expected.values()) > 1e-5
+    for name, value in expected.items():
+        torch.testing.assert_close(found[f"{recipe}/{name}"], value, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("run", ["paper", "whole"])

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from mobclip import __version__, grid, pipeline, recipes
 from mobclip.baselines import BASELINES, Features
-from mobclip.config import Settings
+from mobclip.config import LocationConfig, Settings
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 from mobclip.evaluation.bootstrap import BlockBootstrap
@@ -32,7 +32,7 @@ from mobclip.place import Place, Target
 from mobclip.probes import FOLDS, PROBES, SEEDS, Score, boosting, folds_of, held_out, ladder
 from mobclip.probes.conformal import intervals
 from mobclip.probes.metrics import PRIMARY
-from mobclip.recipes import MOBCLIP, PAPER
+from mobclip.recipes import MOBCLIP, PAPER, TRAINED
 from mobclip.splits import Folds, Protocol
 from mobclip.storage import digest, read_json, write_json
 from mobclip.studies.flows import flow_study
@@ -488,8 +488,16 @@ class _Evaluation:
         return [asdict(leak) for leak in leaks]
 
     def flows(self, runs: Sequence[str]) -> list[dict[str, Any]]:
-        """Held-out flows between cells, from the embeddings of a place without them."""
-        kept = [run for run in runs if not self.runs[run].external]
+        """Held-out flows between cells, from the embeddings of a place without them.
+
+        Not of location encoders, which would be trained anew to learn nothing of flows.
+        """
+        kept = [
+            run
+            for run in runs
+            if not self.runs[run].external
+            and not (run in TRAINED and TRAINED[run].settings is LocationConfig)
+        ]
         return flow_study(self.workspace, self.place, kept, seeds=self.seeds, configs=self.configs)
 
     def paper(self, runs: Sequence[str]) -> list[dict[str, Any]]:

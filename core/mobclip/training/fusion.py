@@ -17,6 +17,7 @@ from mobclip.errors import ConfigError
 from mobclip.fusion import ALONE, FUSION_FILE, GONE, HIDDEN, KNOWN, STATES, WORDS, Fusion, Network
 from mobclip.fusion.fusion import doubt, network_inputs
 from mobclip.model.fusion import FusionNetwork
+from mobclip.model.gather import processes, share
 from mobclip.model.losses import info_nce
 from mobclip.place import Place
 from mobclip.splits import block_folds
@@ -107,15 +108,17 @@ class FusionTask:
 
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         """Squared error and contrast of the rows, with evidence hidden at random."""
-        states = self.hidden(rows, rng)
-        made, target, told = self._made(rows, states)
-        error = ((made - target) ** 2).sum(1).mean() / self.variance
+        states = self.hidden(rows, rng)  # of the whole batch: the same in all processes
+        own = share(len(rows))
+        made, target, told = self._made(rows[own], states[own])
+        each = len(rows) / processes()  # the mean over the processes is that over the batch
+        error = ((made - target) ** 2).sum() / each / self.variance
         terms = {"error": error}
         if self.config.contrast:
             # Of nothing no direction is asked: where all votes are 0 the network starts at 0 too,
             # and the gradient of a cosine there is without bounds.
             told_or_target = torch.where(told[:, None], made, target)
-            contrast = info_nce(told_or_target, target, self.model.temperature)
+            contrast = info_nce(told_or_target, target, self.model.temperature, shared=True)
             terms["contrast"] = self.config.contrast * contrast
         return terms
 
