@@ -1,51 +1,46 @@
-"""What the user looks at: one frozen `Selection`, kept in the address for links to share.
+"""What the user looks at: a `Session`, its `Selection` kept in the address for links to share.
 
-Widgets write into the address by `change`; every run begins with `read`, which checks what the
-address says against what there is and words what it had to ignore.
+Widgets write by `change` and the other verbs here; every run begins with `read`, which checks
+what the address says against what there is and words what it had to ignore.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import streamlit as st
 from cache import PlaceFiles, load_place, ranking
 
 from mobclip import grid
 from mobclip.errors import CellError
+from mobclip.session import Selection, Session
 
-VIEWS = {"map": "Map", "similar": "Similar places", "probe": "Probe"}
-UNSCORED = ("propagated", "mobclip-paper", "pca")  # opened in this order while there are no scores
-COUNTS = (5, 100)  # fewest and most similar places listed
+VIEWS = {
+    "map": "Map",
+    "similar": "Similar places",
+    "probe": "Probe",
+}
+UNSCORED = ("mobclip", "propagated", "mobclip-paper", "pca")  # opened so while there are no scores
 
 
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Everything that a link to the app carries."""
+def session() -> Session:
+    """What this browser session looks at, has drawn and has painted."""
+    kept: Session = st.session_state.get("session") or Session()
+    return replace(kept, selection=Selection.from_text(st.query_params.to_dict()))
 
-    view: str = "map"
-    place: str = ""
-    run: str = ""
-    cell: str = ""  # 15 hexadecimal digits, or nothing chosen
-    colour: str = "embedding"  # embedding, similarity, evidence, has:<modality>, target:<name>
-    query: str = ""  # words to search for; empty: like the chosen cell
-    target: str = ""
-    part: str = ""  # of a target that is a composition
-    layer: str = "predicted"  # what the probe's map shows
-    count: int = 20
-    apart: float = 0.0  # km
+
+def keep(changed: Session) -> None:
+    """Remember a session, and write its selection into the address."""
+    st.session_state["session"] = changed
+    text = changed.selection.to_text()
+    if text != st.query_params.to_dict():
+        st.query_params.from_dict(text)
 
 
 def change(**values: Any) -> None:
-    """Write into the address; defaults are left out of it."""
-    defaults = asdict(Selection())
-    for name, value in values.items():
-        if value == defaults[name]:
-            st.query_params.pop(name, None)
-        else:
-            st.query_params[name] = str(value)
+    """Other values of some fields of the selection."""
+    keep(session().changed(**values))
 
 
 def choose_cell(cell: str) -> None:
@@ -53,9 +48,24 @@ def choose_cell(cell: str) -> None:
     change(cell=cell, query="")
 
 
+def set_area(cells: tuple[str, ...]) -> None:
+    """Cells were boxed, lassoed or brushed; none takes the area off."""
+    keep(session().drawn(cells))
+
+
+def paint(cells: tuple[str, ...], label: str) -> None:
+    """Label cells; an empty label takes it off them."""
+    keep(session().painted(cells, label))
+
+
+def undo() -> None:
+    """Take the last choice, area or label back."""
+    keep(session().undone())
+
+
 def read(catalogue: list[PlaceFiles]) -> tuple[Selection, PlaceFiles, list[str]]:
     """The selection of the address, its place, and what of the address was ignored, in words."""
-    given = _typed(st.query_params)
+    given = session().selection
     ignored = []
     by_key = {files.key: files for files in catalogue}
     if given.place not in by_key:
@@ -73,17 +83,32 @@ def read(catalogue: list[PlaceFiles]) -> tuple[Selection, PlaceFiles, list[str]]
         given = replace(given, run=runs[0] if runs else "")
     if given.view not in VIEWS:
         given = replace(given, view="map")
-    if given.cell:
-        try:
-            cell = grid.from_strings([given.cell])
-            _, known = grid.locate(load_place(files).cells, cell)
-            if not known[0]:
-                raise CellError(f"{given.cell} is not one of this place's cells.")
-        except CellError:
-            ignored.append(f"“{given.cell}” is not a cell of this place.")
-            given = replace(given, cell="")
-            change(cell="")
+    given, lost = _known(given, files)
+    if lost:
+        ignored.append(f"“{', '.join(lost)}” is not a cell of this place.")
+        change(cell=given.cell, like=given.like, unlike=given.unlike)
     return given, files, ignored
+
+
+def _known(given: Selection, files: PlaceFiles) -> tuple[Selection, list[str]]:
+    """The selection without cells that this place does not have, and those."""
+    cells = [one for one in (given.cell, *given.like, *given.unlike) if one]
+    if not cells:
+        return given, []
+    lost = []
+    for one in dict.fromkeys(cells):
+        try:
+            there = grid.locate(load_place(files).cells, grid.from_strings([one]))[1][0]
+        except CellError:
+            there = False
+        if not there:
+            lost.append(one)
+    return replace(
+        given,
+        cell="" if given.cell in lost else given.cell,
+        like=tuple(one for one in given.like if one not in lost),
+        unlike=tuple(one for one in given.unlike if one not in lost),
+    ), lost
 
 
 def best_first(files: PlaceFiles) -> list[str]:
@@ -99,27 +124,3 @@ def _first(by_key: Mapping[str, PlaceFiles]) -> str:
     if wanted in by_key:
         return wanted
     return next((key for key, files in by_key.items() if files.runs), next(iter(by_key)))
-
-
-def _typed(address: Mapping[str, str]) -> Selection:
-    """Text of the address as typed fields; what cannot be read keeps its default."""
-    values: dict[str, Any] = {}
-    for field in fields(Selection):
-        text = address.get(field.name)
-        if text is None:
-            continue
-        if field.type in (int, float):
-            try:
-                number = float(text)
-            except ValueError:
-                continue
-            if not np.isfinite(number):
-                continue
-            values[field.name] = field.type(number)
-        else:
-            values[field.name] = text
-    chosen = Selection(**values)
-    fewest, most = COUNTS
-    return replace(
-        chosen, count=min(max(chosen.count, fewest), most), apart=min(max(chosen.apart, 0.0), 1e4)
-    )

@@ -5,9 +5,9 @@ import streamlit as st
 from cache import PlaceFiles
 from jobs import Job, scores_of
 from scores import PLACES, PROTOCOLS, Scores, metric_name
-from state import Selection
 
 from mobclip.probes import ProbeResult
+from mobclip.session import Selection
 
 NAMES = {
     "ridge": "Ridge regression",

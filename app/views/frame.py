@@ -10,11 +10,11 @@ import streamlit as st
 from cache import PlaceFiles
 from colours import Colouring, shown
 from map_component import Fly, hex_map
-from state import Selection
 from streamlit.delta_generator import DeltaGenerator
 
 from mobclip import grid, recipes
 from mobclip.baselines import BASELINES
+from mobclip.session import Selection
 
 MODALITIES = {
     "poi": "Points of interest",

@@ -7,9 +7,9 @@ import state
 import streamlit as st
 from cache import PlaceFiles
 from colours import Colouring
-from state import Selection
 
 from mobclip import grid
+from mobclip.session import Selection
 from views import frame, layers
 
 SPACE_SAMPLE = 20_000  # dots in the scatter of the embedding space; more cannot be told apart

@@ -18,11 +18,11 @@ from scores import (
     metric_name,
     with_bounds,
 )
-from state import Selection
 
 from mobclip.errors import ConfigError
 from mobclip.place import Target
 from mobclip.probes import ProbeResult
+from mobclip.session import Selection
 from views import boosting, charts, frame, layers
 
 

@@ -13,11 +13,11 @@ import state
 import streamlit as st
 from cache import PlaceFiles
 from colours import Colouring
-from state import Selection
 
 from mobclip import grid
 from mobclip.errors import MobclipError
 from mobclip.search import Matches
+from mobclip.session import COUNTS, Selection
 from views import frame
 
 CELL = re.compile(r"^(0x)?[0-9a-fA-F]{15,16}$")
@@ -111,7 +111,7 @@ def _ask(selection: Selection, files: PlaceFiles) -> None:
 
 def _limits(selection: Selection, files: PlaceFiles) -> Selection:
     st.session_state["count"] = selection.count
-    fewest, most = state.COUNTS
+    fewest, most = COUNTS
     many, far = st.columns(2)
     with many:
         st.slider(
