@@ -1,23 +1,24 @@
 """Maps of the embedding space: vectors -> 3-D and 2-D coordinates -> colours."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, UInt8, UInt64
+from jaxtyping import Float32, Float64, Int64, UInt8, UInt64
 
 from mobclip import grid
 from mobclip.embeddings import Embeddings
-from mobclip.errors import ArtefactError
+from mobclip.errors import ArtefactError, ConfigError
 from mobclip.storage import read_parquet, write_parquet
 
 Method = Literal["pca", "umap"]
 NEIGHBOURS = 15
 MIN_DIST = 0.1
+BLOCK = 8_000_000  # similarities at once: 32 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,34 +106,178 @@ def umap_projection(embeddings: Embeddings, *, seed: int = 0) -> Projection:
     return _projection(embeddings, maps[3], maps[2], "umap", provenance)
 
 
+# Colours of a cube of points: a box in OKLab, as wide as most of it is in sRGB.
+LIGHTNESS = (0.48, 0.84)
+WIDTH = 0.30  # of both opponent axes
+KNEE = 0.7  # chroma up to this share of what sRGB has is kept; beyond, it is pressed together
+
+_TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
 def oklab_colours(xyz: Float32[np.ndarray, "cells 3"]) -> UInt8[np.ndarray, "cells 3"]:
     """Colours of points in the unit cube: lightness and two opponent hues of OKLab.
 
-    Equal steps look about equally large (Ottosson 2020). Lightness stays between 0.45 and 0.85,
-    so that every colour can be told from a white and from a black ground. The first axis, along
+    Equal steps look about equally large (Ottosson 2020). Lightness stays within `LIGHTNESS`, so
+    that every colour can be told from a white and from a black ground. The first axis, along
     which places differ most, becomes blue-yellow, which most colour-blind people can see.
+
+    A screen has no colour for the corners of the cube. Cutting its red, green and blue off would
+    change lightness and hue there, and give many points one colour; instead chroma alone is
+    reduced, and the more, the farther a point is outside.
     """
     unit = np.clip(np.asarray(xyz, np.float64), 0, 1)
-    lightness = 0.45 + 0.40 * unit[:, 2]
-    a = (unit[:, 1] - 0.5) * 0.36
-    b = (unit[:, 0] - 0.5) * 0.36
-    roots = np.column_stack(
-        [
-            lightness + 0.3963377774 * a + 0.2158037573 * b,
-            lightness - 0.1055613458 * a - 0.0638541728 * b,
-            lightness - 0.0894841775 * a - 1.2914855480 * b,
-        ]
+    low, high = LIGHTNESS
+    lightness = low + (high - low) * unit[:, 2]
+    a = (unit[:, 1] - 0.5) * WIDTH
+    b = (unit[:, 0] - 0.5) * WIDTH
+    chroma = np.hypot(a, b)
+    most = _most_chroma(lightness, a, b, chroma)
+    kept = KNEE * most
+    room = np.maximum(most - kept, 1e-9)
+    pressed = kept + room * (1 - np.exp(-np.maximum(chroma - kept, 0) / room))
+    ratio = np.divide(
+        np.where(chroma > kept, pressed, chroma), chroma, out=np.ones_like(a), where=chroma > 0
     )
-    linear = roots**3 @ np.array(
-        [
-            [4.0767416621, -1.2684380046, -0.0041960863],
-            [-3.3077115913, 2.6097574011, -0.7034186147],
-            [0.2309699292, -0.3413193965, 1.7076147010],
-        ]
-    )
-    linear = np.clip(linear, 0, 1)
+    linear = np.clip(_linear(np.column_stack([lightness, a * ratio, b * ratio])), 0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.round(srgb * 255).astype(np.uint8)
+
+
+def oklab(rgb: UInt8[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+    """sRGB -> OKLab: lightness 0 to 1, green-red, blue-yellow."""
+    return oklab_of_linear(linear_rgb(rgb))
+
+
+def linear_rgb(rgb: UInt8[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+    """sRGB -> amounts of light, 0 to 1."""
+    srgb = np.asarray(rgb, np.float64) / 255
+    light: np.ndarray = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return light
+
+
+def oklab_of_linear(linear: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+    """Amounts of light -> OKLab."""
+    lab: np.ndarray = np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
+    return lab
+
+
+def _linear(lab: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+    light: np.ndarray = (lab @ np.linalg.inv(_TO_LAB).T) ** 3 @ np.linalg.inv(_TO_LMS).T
+    return light
+
+
+def _most_chroma(
+    lightness: np.ndarray, a: np.ndarray, b: np.ndarray, chroma: np.ndarray
+) -> Float64[np.ndarray, " n"]:
+    """Largest chroma that sRGB has at each lightness and hue, by bisection."""
+    away = chroma > 0
+    across = np.divide(a, chroma, out=np.ones_like(a), where=away)
+    along = np.divide(b, chroma, out=np.zeros_like(b), where=away)
+    low, high = np.zeros_like(chroma), np.full_like(chroma, 0.4)
+    for _ in range(12):
+        middle = (low + high) / 2
+        light = _linear(np.column_stack([lightness, middle * across, middle * along]))
+        inside = ((light >= 0) & (light <= 1)).all(axis=1)
+        low = np.where(inside, middle, low)
+        high = np.where(inside, high, middle)
+    return low
+
+
+def aligned(projection: Projection, to: Projection) -> Projection:
+    """The projection turned, mirrored and scaled so that it lies on another as well as it can.
+
+    Orthogonal Procrustes (Schönemann 1966) over the cells that both have: axes of a projection
+    are arbitrary, and without it two maps of one space would have unlike colours. Distances
+    within the projection keep their proportions.
+    """
+    row, known = grid.locate(to.cells, projection.cells)
+    if known.sum() < 4:
+        raise ConfigError(
+            f"the projections have {known.sum()} cells in common: colours of one cannot be "
+            "brought in line with the other's. Compare embeddings of one place."
+        )
+    xyz = _procrustes(projection.xyz, known, to.xyz[row[known]])
+    return replace(
+        projection,
+        xyz=xyz,
+        xy=_procrustes(projection.xy, known, to.xy[row[known]]),
+        rgb=oklab_colours(xyz),
+        provenance={**projection.provenance, "aligned": to.provenance.get("run", True)},
+    )
+
+
+def _procrustes(
+    points: np.ndarray, known: np.ndarray, goal: np.ndarray
+) -> Float32[np.ndarray, "cells dims"]:
+    middle, goal_middle = points[known].mean(0), goal.mean(0)
+    here, there = points[known] - middle, goal - goal_middle
+    left, values, right = np.linalg.svd(here.T.astype(np.float64) @ there)
+    size = float((here.astype(np.float64) ** 2).sum())
+    scale = values.sum() / size if size > 0 else 1.0
+    moved = (points - middle) @ (left @ right) * scale + goal_middle
+    return np.asarray(moved, np.float32)
+
+
+def overlap(
+    one: Embeddings,
+    other: Embeddings,
+    *,
+    k: int = 20,
+    queries: int | None = None,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Float32[np.ndarray, "cells"]:
+    """Share of its `k` nearest cells by cosine that a cell has in common in two embeddings.
+
+    1: the same cells; by chance k / cells. Exact, in blocks of rows. In the order of `one.cells`;
+    NaN where the other has no such cell, and where a cell was not asked.
+
+    queries : ask only so many cells, chosen at random; None: all
+    progress : told the share that is done
+    """
+    row, common = grid.locate(other.cells, one.cells)
+    rows = np.flatnonzero(common)
+    shared = np.full(len(one.cells), np.nan, np.float32)
+    k = min(k, len(rows) - 1)
+    if k < 1:
+        return shared
+    spaces = [one.unit()[rows], other.unit()[row[rows]]]
+    asked = np.arange(len(rows))
+    if queries is not None and queries < len(rows):
+        rng = np.random.default_rng(seed)
+        asked = np.sort(rng.choice(len(rows), size=queries, replace=False))
+    step = max(1, BLOCK // len(rows))
+    for start in range(0, len(asked), step):
+        part = asked[start : start + step]
+        near = [_nearest(space, part, k) for space in spaces]
+        # A cell in both lists stands twice, side by side, once the two lists are sorted as one.
+        both = np.sort(np.concatenate(near, axis=1), axis=1)
+        shared[rows[part]] = (both[:, 1:] == both[:, :-1]).sum(axis=1) / k
+        if progress is not None:
+            progress(min(1.0, (start + step) / len(asked)))
+    return shared
+
+
+def _nearest(
+    unit: Float32[np.ndarray, "cells dims"], rows: Int64[np.ndarray, " n"], k: int
+) -> Int64[np.ndarray, "n k"]:
+    scores = unit[rows] @ unit.T
+    scores[np.arange(len(rows)), rows] = -np.inf  # not itself
+    found: np.ndarray = np.argpartition(scores, len(unit) - k, axis=1)[:, len(unit) - k :]
+    return found
 
 
 def _projection(
