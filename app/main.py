@@ -6,11 +6,13 @@ import streamlit as st
 
 # A file of our own: a material icon as page icon would be fetched from the web.
 ICON = Path(__file__).with_name("static") / "icon.png"
-st.set_page_config(page_title="MobCLIP", page_icon=str(ICON), layout="wide")
+st.set_page_config(
+    page_title="MobCLIP", page_icon=str(ICON), layout="wide", initial_sidebar_state="expanded"
+)
 
 import cache  # noqa: E402  page configuration comes first
 import state  # noqa: E402
-from views import frame, probe, similar  # noqa: E402
+from views import classroom, frame, probe, similar  # noqa: E402
 from views import map as map_view  # noqa: E402
 
 from mobclip.errors import MobclipError  # noqa: E402
@@ -32,6 +34,7 @@ def main() -> None:
     if not selection.run:
         frame.no_embeddings(files)
         return
+    classroom.show(selection, files)
     VIEWS[selection.view](selection, files)
 
 

@@ -58,6 +58,19 @@ def paint(cells: tuple[str, ...], label: str) -> None:
     keep(session().painted(cells, label))
 
 
+def forget() -> None:
+    """As when the page was opened, but for the place, the embedding and the lesson."""
+    now = session().selection
+    keep(
+        Session(selection=Selection(view=now.view, place=now.place, run=now.run, lesson=now.lesson))
+    )
+
+
+def whole(selection: Selection) -> Session:
+    """The session with the place and the embedding that are open, also where nobody chose them."""
+    return replace(session(), selection=selection)
+
+
 def undo() -> None:
     """Take the last choice, area or label back."""
     keep(session().undone())

@@ -203,3 +203,23 @@ def country_data(tmp_path_factory: pytest.TempPathFactory, manifest_path: Path) 
     configs = {"mobclip": FusionConfig(epochs=3), "mobclip-paper": TrainConfig(epochs=3)}
     pipeline.demo(workspace, workspace.spec("synthetic", cells=600), configs)
     return data
+
+
+@pytest.fixture
+def open_app(app_data: Path, monkeypatch: pytest.MonkeyPatch):
+    """Open the app with an address (`place="islands-r6"`, ...) on the test place."""
+    testing = pytest.importorskip("streamlit.testing.v1", reason="the app needs the extra 'app'")
+    app_folder = REPOSITORY / "app"
+    monkeypatch.syspath_prepend(str(app_folder))
+    monkeypatch.setenv("MOBCLIP_DATA_DIR", str(app_data))
+
+    def run(**address: str):
+        app = testing.AppTest.from_file(str(app_folder / "main.py"), default_timeout=60)
+        for name, value in address.items():
+            app.query_params[name] = value
+        app.run()
+        assert not app.exception, [one.message for one in app.exception]
+        assert not app.error, [one.value for one in app.error]
+        return app
+
+    return run

@@ -71,21 +71,6 @@ def kinds_data(
     return data
 
 
-@pytest.fixture
-def open_app(app_data: Path, monkeypatch: pytest.MonkeyPatch):
-    """Open the app with an address (`place="islands-r6"`, ...) on the test place."""
-    monkeypatch.syspath_prepend(str(APP))
-    monkeypatch.setenv("MOBCLIP_DATA_DIR", str(app_data))
-
-    def run(**address: str) -> AppTest:
-        app = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
-        for name, value in address.items():
-            app.query_params[name] = value
-        return checked(app.run())
-
-    return run
-
-
 def checked(app: AppTest) -> AppTest:
     """No run may raise."""
     assert not app.exception, [one.message for one in app.exception]
@@ -297,7 +282,8 @@ def test_switching_run_and_view_keeps_the_cell(open_app, app_data: Path) -> None
     cell = a_cell(app_data)
     app = open_app(cell=cell)
     checked(app.selectbox(key="run").set_value("coordinates").run())
-    checked(app.button[0].click().run())
+    find = next(one for one in app.button if one.label == "Find similar places")
+    checked(find.click().run())
     assert address(app, "view") == "similar"
     assert address(app, "run") == "coordinates"
     assert sent(app)["selected"] == cell

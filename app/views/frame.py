@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from mobclip import grid, recipes
 from mobclip.baselines import BASELINES
 from mobclip.session import Selection
+from views import classroom, session_menu
 
 MODALITIES = {
     "poi": "Points of interest",
@@ -29,7 +30,8 @@ def style() -> None:
     st.html(
         "<style>.block-container{padding:1.1rem 1.6rem 1rem;max-width:none}"
         "header[data-testid=stHeader]{background:transparent;height:2.2rem}"
-        "[data-testid=stMetricValue]{font-size:1.6rem}</style>"
+        "[data-testid=stMetricValue]{font-size:1.6rem}"
+        "[data-testid=stSidebarHeader]{height:1.2rem;margin-bottom:0}</style>"
     )
 
 
@@ -81,8 +83,8 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
         place = cache.load_place(by_key[key])
         return f"{place.title} · res. {place.resolution} · {len(place.cells):,} cells"
 
-    views, places, embeddings, about = st.columns(
-        [3.1, 3, 3, 1.1], vertical_alignment="bottom", gap="small"
+    views, places, embeddings, lessons, session, about = st.columns(
+        [5.2, 2.7, 2.5, 0.55, 0.75, 0.75], vertical_alignment="bottom", gap="small"
     )
     st.session_state["view"] = selection.view
     st.session_state["place"] = selection.place
@@ -126,13 +128,19 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
                 + "\n".join(f"- **{run}**: {_about_run(run)}" for run in runs),
                 on_change=lambda: state.change(run=st.session_state["run"]),
             )
+    with lessons:
+        classroom.switch(selection, files)
+    with session:
+        session_menu.show(selection, files)
     with about:
         _about(files)
 
 
 def _about(files: PlaceFiles) -> None:
     place = cache.load_place(files)
-    with st.popover("About", width="stretch", help="Where the data of this place come from."):
+    with st.popover(
+        "", icon=":material/info:", width="stretch", help="**About**: where the data come from."
+    ):
         st.markdown(f"**{place.title}**")
         if place.provenance.get("generated"):
             st.markdown("This place is invented. Nothing in it is about a real country.")

@@ -1,0 +1,67 @@
+"""Session: take a step back, save what one looks at, open it again."""
+
+import state
+import streamlit as st
+from cache import PlaceFiles, load_place
+
+from mobclip import __version__
+from mobclip.errors import MobclipError
+from mobclip.session import LARGEST, Selection, Session
+
+
+def show(selection: Selection, files: PlaceFiles) -> None:
+    """A menu in the bar."""
+    session = state.session()
+    with st.popover(
+        "",
+        icon=":material/history:",
+        width="stretch",
+        help="**Session**: undo, save, open, share.",
+    ):
+        st.button(
+            "Undo",
+            key="undo",
+            icon=":material/undo:",
+            width="stretch",
+            disabled=not session.before,
+            help="Takes back the last cell, search, area or label.",
+            on_click=state.undo,
+        )
+        place = load_place(files)
+        about = {
+            "mobclip": __version__,
+            "place": place.name,
+            "place_key": place.provenance.get("key"),
+        }
+        st.download_button(
+            "Save this session",
+            lambda: state.whole(selection).to_json(made_with=about),
+            file_name=f"mobclip-{files.key}.session.json",
+            mime="application/json",
+            icon=":material/download:",
+            width="stretch",
+            on_click="ignore",
+            help="Everything that is chosen, drawn and painted, as a file. Open it below, or run "
+            "`mobclip replay` on it: it gives the same numbers without a page.",
+        )
+        number = st.session_state.get("opened", 0)  # a new widget after each file
+
+        def opened() -> None:
+            file = st.session_state[f"open {number}"]
+            if file is None:
+                return
+            st.session_state["opened"] = number + 1
+            try:
+                if file.size > LARGEST:
+                    raise MobclipError(f"{file.name} has {file.size:,} bytes: no session has.")
+                text = file.getvalue().decode("utf-8", errors="replace")
+                state.keep(Session.from_json(text, file.name))
+            except MobclipError as error:
+                st.session_state["session_problem"] = str(error)
+
+        st.file_uploader(
+            "Open a saved session", type="json", key=f"open {number}", on_change=opened
+        )
+        st.caption("The address of this page is a link to what you see, but for areas and labels.")
+    if problem := st.session_state.pop("session_problem", None):
+        st.warning(problem, icon=":material/error:")

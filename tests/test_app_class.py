@@ -1,0 +1,79 @@
+"""The class, undo, saving and opening a session, in the app."""
+
+import numpy as np
+import pytest
+
+from mobclip import grid
+from mobclip.embeddings import Embeddings
+from mobclip.place import Place
+from mobclip.search import SimilarityIndex
+
+
+@pytest.fixture
+def place(app_data):
+    return Place.load(app_data / "places" / "islands-r6")
+
+
+def asked(app):
+    """The radio of the lesson."""
+    return next(one for one in app.radio if one.label == "Your prediction")
+
+
+def said(app):
+    return " ".join(str(one.value) for kind in (app.info, app.success) for one in kind)
+
+
+def test_a_prediction_comes_before_what_is_so(open_app, place):
+    app = open_app(lesson="1", run="propagated")
+    assert app.button(key="reveal").disabled
+    assert "it is" not in said(app)
+    share = {name: mask.mean() for name, mask in place.present.items()}
+    least, most = min(share, key=share.get), max(share, key=share.get)
+    app.sidebar.radio[0].set_value(most).run()
+    app.button(key="reveal").click().run()
+    assert f"You said {most}; it is **{least}**" in said(app)
+    assert f"{least} {share[least]:.0%}" in said(app)
+
+
+def test_what_is_revealed_is_what_a_search_finds(open_app, app_data, place):
+    app = open_app(lesson="2", run="propagated")
+    assert "cell" not in app.query_params  # a link opens the lesson as it was left
+    app.button(key="lesson_back").click().run()
+    app.button(key="lesson_next").click().run()
+    cell = grid.from_strings([app.query_params["cell"]])[0]
+    made = Embeddings.load(place.folder / "runs" / "propagated" / "embeddings.parquet")
+    found = SimilarityIndex(made).like_cell(cell, 20)
+    away = grid.distances_km(grid.centers(found.cells), grid.centers(np.array([cell])))
+    asked(app).set_value("0 to 4").run()
+    app.button(key="reveal").click().run()
+    near = (away <= 8 * grid.edge_km(6)).sum()
+    assert f"{near} of 20 lie within" in said(app)
+
+
+def test_the_class_starts_again(open_app):
+    app = open_app(lesson="1", run="propagated")
+    asked(app).set_value(asked(app).options[0]).run()
+    app.button(key="reveal").click().run()
+    app.button(key="lesson_reset").click().run()
+    assert asked(app).value is None
+    assert app.button(key="reveal").disabled
+    app.button(key="class").click().run()
+    assert "lesson" not in app.query_params
+    assert not [one for one in app.radio if one.label == "Your prediction"]
+
+
+def test_a_choice_is_undone(open_app, place):
+    first, second = grid.to_strings(place.cells[[3, 9]])
+    app = open_app(run="propagated")
+    assert app.button(key="undo").disabled
+    for cell in (first, second):
+        search(app, cell)
+    assert app.query_params["cell"] == second
+    app.button(key="undo").click().run()
+    assert app.query_params["cell"] == first
+
+
+def search(app, text):
+    app.query_params["view"] = "similar"
+    app.run()
+    app.text_input(key="ask").set_value(text).run()
