@@ -157,12 +157,21 @@ def _name(told: Sequence[Telling], parts: int) -> str:
     return " · ".join(filter(None, (left, right))) or "mixed"
 
 
-def _strength(one: Telling) -> float:
-    return -abs(one.difference)
+def _strength(one: Telling) -> tuple[float, bool]:
+    return -round(abs(one.difference), 3), one.difference < 0
 
 
-def _varied(told: Iterable[Telling], top: int) -> tuple[Telling, ...]:
-    return tuple(_few_alike((one for one in told if one.phrase), lambda one: one.trait, top))
+def _varied(told: Sequence[Telling], top: int) -> tuple[Telling, ...]:
+    said: list[Telling] = []
+    for one in told:
+        # Of two bins that make a whole, one is said.
+        mirrored = any(
+            one.trait.group == other.trait.group and abs(one.difference + other.difference) < 1e-3
+            for other in said
+        )
+        if one.phrase and not mirrored:
+            said.append(one)
+    return tuple(_few_alike(said, lambda one: one.trait, top))
 
 
 def _few_alike(found: Iterable[T], trait: Callable[[T], Trait], top: int) -> list[T]:
