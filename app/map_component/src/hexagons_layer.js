@@ -1,18 +1,34 @@
-// One indexed triangle mesh with a colour per vertex. Cheaper than deck.gl's H3HexagonLayer for our one use:
-// no tessellation, no picking pass, and a new colouring uploads the colour buffer alone.
-import {Layer, project32} from '@deck.gl/core';
+// Draws the chunks of a pyramid: six corners a cell and a picture with a colour per cell, so that a new colouring
+// uploads four bytes a cell and nothing else. Cheaper than deck.gl's H3HexagonLayer for our one use: no tessellation,
+// no instances, no picking pass. Two colourings share the corners.
+import {Layer} from '@deck.gl/core';
 import {Model} from '@luma.gl/engine';
+import {View} from './geometry.js';
+
+const WIDTH = 128; // of the colour picture
+const MOST_ENTRIES = 16384;
+
+const block = `layout(std140) uniform hexagonsUniforms {
+  mat4 transform;
+  vec2 clip;
+  float opacity;
+} hexagons;
+`;
+const hexagonsModule = {
+  name: 'hexagons', vs: block, fs: block,
+  uniformTypes: {transform: 'mat4x4<f32>', clip: 'vec2<f32>', opacity: 'f32'},
+};
 
 const vs = `#version 300 es
 #define SHADER_NAME mobclip-hexagons-vs
-in vec2 positions;
-in vec2 positions64Low;
-in vec4 colours;
+in vec2 corners;
+uniform highp sampler2D colours;
 flat out vec4 vColour;
 void main(void) {
-  geometry.worldPosition = vec3(positions, 0.0);
-  gl_Position = project_position_to_clipspace(vec3(positions, 0.0), vec3(positions64Low, 0.0), vec3(0.0), geometry.position);
-  vColour = vec4(colours.rgb, colours.a * layer.opacity);
+  int entry = gl_VertexID / 6;
+  vec4 colour = texelFetch(colours, ivec2(entry % ${WIDTH}, entry / ${WIDTH}), 0);
+  vColour = vec4(colour.rgb, colour.a * hexagons.opacity);
+  gl_Position = hexagons.transform * vec4(corners, 0.0, 1.0);
 }`;
 
 const fs = `#version 300 es
@@ -21,48 +37,105 @@ precision highp float;
 flat in vec4 vColour;
 out vec4 fragColor;
 void main(void) {
+  if (gl_FragCoord.x < hexagons.clip.x || gl_FragCoord.x >= hexagons.clip.y) discard;
   fragColor = vColour;
-  DECKGL_FILTER_COLOR(fragColor, geometry);
 }`;
+
+// viewProjection * translation(origin), in double precision: only the product is rounded for the card.
+function moved(m, [x, y]) {
+  const out = Array.from(m);
+  for (let row = 0; row < 4; row++) out[12 + row] = m[row] * x + m[4 + row] * y + m[12 + row];
+  return out;
+}
 
 export class HexagonsLayer extends Layer {
   static layerName = 'HexagonsLayer';
-  static defaultProps = {mesh: {type: 'object', value: null}, vertexColours: {type: 'object', value: null}};
+  static defaultProps = {scene: {type: 'object', value: null}};
 
   initializeState() {
-    const attributes = this.getAttributeManager();
-    attributes.remove(['instancePickingColors', 'rowIndexes']);
-    attributes.add({
-      indices: {size: 1, isIndexed: true, noAlloc: true,
-        update: (a) => { a.value = this.props.mesh.indices; }},
-      positions: {size: 2, type: 'float64', fp64: this.use64bitPositions(), noAlloc: true,
-        update: (a) => { a.value = this.props.mesh.positions; }},
-      colours: {size: 4, type: 'unorm8', noAlloc: true,
-        update: (a) => { a.value = this.props.vertexColours; }},
+    this.getAttributeManager().remove(['instancePickingColors', 'rowIndexes']);
+    const {device} = this.context;
+    const indices = new Uint32Array(12 * MOST_ENTRIES); // a fan of four triangles an entry, the same for all chunks
+    for (let i = 0, t = 0; i < MOST_ENTRIES; i++) {
+      for (let k = 1; k < 5; k++) {
+        indices[t++] = 6 * i;
+        indices[t++] = 6 * i + k;
+        indices[t++] = 6 * i + k + 1;
+      }
+    }
+    // Not `model`: deck.gl would hand it the uniforms of its own shaders.
+    const own = new Model(device, {
+      vs, fs, id: this.props.id, modules: [hexagonsModule], topology: 'triangle-list',
+      bufferLayout: [{name: 'corners', format: 'float32x2'}],
+      indexBuffer: device.createBuffer({usage: 16, data: indices}), // Buffer.INDEX
+      vertexCount: 0,
+      parameters: {
+        depthWriteEnabled: false, depthCompare: 'always', blend: true, blendColorOperation: 'add', blendAlphaOperation: 'add',
+        blendColorSrcFactor: 'src-alpha', blendColorDstFactor: 'one-minus-src-alpha',
+        blendAlphaSrcFactor: 'one', blendAlphaDstFactor: 'one-minus-src-alpha',
+      },
     });
-    this.setState({model: new Model(this.context.device, {
-      ...super.getShaders({vs, fs, modules: [project32]}),
-      id: this.props.id,
-      topology: 'triangle-list',
-      bufferLayout: attributes.getBufferLayouts(),
-      isIndexed: true,
-    })});
+    this.setState({own, held: new Map()}); // held: chunk -> what of it is on the card
   }
 
-  updateState({props, oldProps, changeFlags}) {
-    super.updateState({props, oldProps, changeFlags});
-    const attributes = this.getAttributeManager();
-    if (props.mesh !== oldProps.mesh) attributes.invalidateAll();
-    else if (props.vertexColours !== oldProps.vertexColours) attributes.invalidate('colours');
+  updateState({props, oldProps}) {
+    if (oldProps.scene && props.scene.pyramid !== oldProps.scene.pyramid) this.release();
   }
 
-  getNumInstances() {
-    return this.props.mesh.positions.length / 2;
+  release() {
+    for (const {corners, pictures} of this.state.held.values()) {
+      corners.destroy();
+      for (const picture of pictures) picture?.texture.destroy();
+    }
+    this.state.held.clear();
   }
 
-  draw() {
-    const {model} = this.state;
-    model.setVertexCount(this.props.mesh.indices.length);
-    model.draw(this.context.renderPass);
+  finalizeState(context) {
+    super.finalizeState(context);
+    this.release();
+    this.state.own.destroy();
+  }
+
+  onCard(chunk, tone, slot) {
+    const {device} = this.context;
+    const {held} = this.state;
+    if (!held.has(chunk)) held.set(chunk, {corners: device.createBuffer({data: chunk.positions}), pictures: [null, null]});
+    const {corners, pictures} = held.get(chunk);
+    const height = Math.ceil(chunk.entries / WIDTH);
+    pictures[slot] ??= {tone: null, texture: device.createTexture({
+      format: 'rgba8unorm', width: WIDTH, height, mipLevels: 1,
+      sampler: {minFilter: 'nearest', magFilter: 'nearest', mipmapFilter: 'none'},
+    })};
+    const picture = pictures[slot];
+    if (picture.tone !== tone) {
+      picture.texture.writeData(new Uint8Array(tone.entries(chunk, WIDTH * height).buffer));
+      picture.tone = tone;
+    }
+    return [corners, picture.texture];
+  }
+
+  draw({renderPass}) {
+    const {scene} = this.props;
+    const {viewport, device} = this.context;
+    const {own} = this.state;
+    const {layers, missing} = scene.pyramid.cover(new View(viewport, viewport.width, viewport.height));
+    const all = [-1, 1e9];
+    const line = Math.round(scene.at * device.gl.drawingBufferWidth);
+    const sides = {
+      '': [[0, all]], swipe: [[0, [-1, line]], [1, [line, 1e9]]], side: [[viewport.id === 'b' ? 1 : 0, all]],
+    }[scene.split];
+    for (const [slot, clip] of sides) {
+      for (const chunk of layers.flat()) {
+        const [corners, colours] = this.onCard(chunk, scene.tones[slot], slot);
+        own.setAttributes({corners});
+        own.setBindings({colours});
+        own.setVertexCount(12 * chunk.entries);
+        own.shaderInputs.setProps({hexagons: {
+          transform: moved(viewport.viewProjectionMatrix, chunk.origin), clip, opacity: scene.opacity,
+        }});
+        own.draw(renderPass);
+      }
+    }
+    scene.onCover(missing);
   }
 }

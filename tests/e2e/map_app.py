@@ -1,0 +1,79 @@
+"""A page with nothing but the map, for the tests of the map: the address says what it shows."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import shapely
+import streamlit as st
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "app"))
+
+from colours import ramp
+from map_component import Area, MapPlace, area_cells, hex_map
+
+from mobclip import grid
+
+st.set_page_config(layout="wide")
+
+
+@st.cache_resource
+def place(cells: int) -> MapPlace:
+    """Cells of one resolution around a point in the Atlantic."""
+    half = (cells / 1.0e3) ** 0.5 * 0.97
+    found = grid.polygon_to_cells(shapely.box(-25 - half, -20 - half, -25 + half, -20 + half), 6)
+    return MapPlace(cells=found, resolution=6)
+
+
+asked = st.query_params
+here = place(int(asked.get("cells", 2000)))
+lonlat = grid.centers(here.cells)
+seen = st.session_state.setdefault("seen", {"cell": "", "area": None})
+
+
+def clicked(cell: str) -> None:
+    """Keep the cell."""
+    seen["cell"] = cell
+
+
+def drawn(area: Area) -> None:
+    """Keep the area."""
+    seen["area"] = area
+
+
+inside = np.ones(len(here.cells), bool)
+if area := seen["area"]:
+    chosen = area_cells(here.cells, area)
+    inside = np.isin(here.cells, chosen)
+    st.write(f"tool={area.tool} k={area.k} corners={len(area.ring)} cells={len(chosen)}")
+first = ramp(np.cos(6 * lonlat[:, 0]) + lonlat[:, 1], title="Waves", unit="m")
+second = ramp(lonlat[:, 0], title="Longitude", unit="°")
+split = asked.get("split", "")
+hex_map(
+    here,
+    first.colours,
+    key="map",
+    on_click=clicked,
+    on_area=drawn,
+    tools=("click", "box", "polygon", "lasso", "brush"),
+    label="Map of a test",
+    height="500px",
+    legend=first.legend,
+    values=first.values,
+    tip=first.tip,
+    other=second if split else None,
+    split=split,
+    area=inside if area else None,
+    marks={
+        f"{here.cells[300]:x}": "like",
+        f"{here.cells[900]:x}": "unlike",
+        f"{here.cells[1200]:x}": "#009e73",
+    }
+    if "marks" in asked
+    else {},
+    results=[f"{cell:x}" for cell in here.cells[1500:1503]] if "marks" in asked else (),
+    selected=seen["cell"] or None,
+    provenance="Invented for a test, CC0; mobclip " + os.environ.get("MOBCLIP_TEST", "here"),
+)
+st.write(f"cell={seen['cell']}")
