@@ -6,8 +6,13 @@
 `logistic`          multinomial logistic regression, for classes and for shares
 `neighbours`        k nearest neighbours
 `boosting`          gradient-boosted trees (LightGBM); the paper's protocol
+`learning`          a share of the labels; learning curves
+`labels`            a probe of labels that somebody painted, and what it is worth
+`few`               ridge regression from tens of units
+`next_cells`        which cells to label next, and what would have come of it
 `pairs`             boosted trees on pairs of cells, for held-out flows
 `conformal`         prediction intervals with a promised coverage
+`local_intervals`   the same, wider where the probe errs more
 `metrics`           R², F1, AUC, calibration, KL
 `estimators`        the ridge probe as a scikit-learn estimator
 `words`             which direction of a space a text grows along, for search by words

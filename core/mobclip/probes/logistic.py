@@ -71,6 +71,7 @@ def fit_path(
     alphas: Float64[np.ndarray, " alphas"],
     *,
     scaled: bool,
+    steps: int = 1000,
 ) -> Path:
     """Minimise mean cross entropy + alpha / 2 × squared weights, each penalty from the last one.
 
@@ -87,6 +88,7 @@ def fit_path(
     actual : rows are probabilities
     alphas : strongest first
     scaled : divide every dimension by its own deviation; otherwise all by their root mean square
+    steps : of the optimiser, at most: tens are near the minimum, hundreds are at it
     """
     n, classes = actual.shape
     actual = (1 - LEAST) * actual + LEAST / classes
@@ -105,7 +107,7 @@ def fit_path(
     weights, intercepts = [], []
     for alpha in alphas:
         unit = 1 / np.sqrt(np.r_[curvature, curvature * np.maximum(variances, 0) + alpha])
-        rotated, intercept = _minimise(z, actual, alpha, rotated, intercept, unit)
+        rotated, intercept = _minimise(z, actual, alpha, rotated, intercept, unit, steps)
         back = (axes @ rotated) / scale[:, None]
         weights.append(back)
         intercepts.append(intercept - mean @ back)
@@ -119,6 +121,7 @@ def _minimise(
     weights: np.ndarray,
     intercept: np.ndarray,
     unit: np.ndarray,
+    steps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (d, t) and intercept (t,) for one penalty, from a start, in steps of `unit`.
 
@@ -139,7 +142,7 @@ def _minimise(
         (np.vstack([intercept, weights]) / unit[:, None]).ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": 1000, "maxcor": 20, "gtol": 1e-6, "ftol": 1e-13},
+        options={"maxiter": steps, "maxcor": 20, "gtol": 1e-6, "ftol": 1e-13},
     )
     both = found.x.reshape(-1, classes) * unit[:, None]
     return both[1:], both[0]

@@ -13,7 +13,7 @@ from operator import add
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from threadpoolctl import threadpool_limits
 
 from mobclip.probes.nested import check, choosers
@@ -30,7 +30,7 @@ class RidgeFit:
 
     weights: Float64[np.ndarray, "folds d t"]
     intercepts: Float64[np.ndarray, "folds t"]
-    alpha: Float64[np.ndarray, "folds t"]  # chosen, out of ALPHAS
+    alpha: Float64[np.ndarray, "folds t"]  # chosen
     scaled: Int64[np.ndarray, "folds t"]  # chosen: 1 where every dimension has unit variance
     lowest: Float64[np.ndarray, "folds t"]  # of the values learned from, and so of predictions
     highest: Float64[np.ndarray, "folds t"]
@@ -86,9 +86,18 @@ class LiveRidge:
                 for held_out in self._apart
             }
 
-    def fit(self, actual: Float64[np.ndarray, "n t"], *, together: bool = False) -> RidgeFit:
-        """The models of all folds; `together`: one choice for all columns instead of one each."""
-        return self._fit(*self._ordered(actual), together=together)
+    def fit(
+        self,
+        actual: Float64[np.ndarray, "n t"],
+        *,
+        together: bool = False,
+        alphas: Float64[np.ndarray, " alphas"] = ALPHAS,
+    ) -> RidgeFit:
+        """The models of all folds; `together`: one choice for all columns instead of one each.
+
+        alphas : penalties to choose among; of one, the scaling alone is chosen
+        """
+        return self._fit(*self._ordered(actual), together=together, alphas=alphas)
 
     def _ordered(self, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(t, n) values in our order, less their mean (so that sums lose no digits), and it."""
@@ -98,7 +107,12 @@ class LiveRidge:
         return y, shift
 
     def _fit(
-        self, y: Float64[np.ndarray, "t n"], shift: Float64[np.ndarray, " t"], *, together: bool
+        self,
+        y: Float64[np.ndarray, "t n"],
+        shift: Float64[np.ndarray, " t"],
+        *,
+        together: bool,
+        alphas: Float64[np.ndarray, " alphas"] = ALPHAS,
     ) -> RidgeFit:
         parts = [_Cross.of(self._x[:, rows], y[:, rows]) for rows in self._slices()]
         near = {
@@ -111,12 +125,12 @@ class LiveRidge:
             return whole - _sum([parts[i] for i in held_out]) - near[held_out]
 
         count, t = self.folds.count, len(y)
-        errors = np.zeros((count, len(SCALINGS), len(ALPHAS), t))
+        errors = np.zeros((count, len(SCALINGS), len(alphas), t))
         with threadpool_limits(1, "blas"):
             for i, j in combinations(range(count), 2):
                 cross = training((i, j))
                 for scaled, path in enumerate(self._paths[i, j]):
-                    weights, intercepts = path.models(cross)
+                    weights, intercepts = path.models(cross, alphas)
                     # Trained without i and j: the inner score on j for outer fold i, and reversed.
                     for outer, inner in ((i, j), (j, i)):
                         rows = self._choosers.get((outer, inner))
@@ -136,17 +150,17 @@ class LiveRidge:
                 cross = training((i,))
                 for choice in np.unique(best[i]):
                     chosen = np.flatnonzero(best[i] == choice)
-                    scaled, alpha = divmod(int(choice), len(ALPHAS))
+                    scaled, alpha = divmod(int(choice), len(alphas))
                     w, b = self._paths[(i,)][scaled].models(
-                        cross.columns(chosen), ALPHAS[alpha : alpha + 1]
+                        cross.columns(chosen), alphas[alpha : alpha + 1]
                     )
                     weights[i][:, chosen], intercepts[i, chosen] = w[0], b[0]
         low, high = self._ranges(y)
         return RidgeFit(
             weights=weights,
             intercepts=intercepts + shift - self._shift @ weights,
-            alpha=ALPHAS[best % len(ALPHAS)],
-            scaled=best // len(ALPHAS),
+            alpha=alphas[best % len(alphas)],
+            scaled=best // len(alphas),
             lowest=low + shift,
             highest=high + shift,
         )
@@ -222,6 +236,8 @@ def held_out(
     folds: Folds,
     *,
     kind: str = "number",
+    learn: Bool[np.ndarray, " n"] | None = None,
+    alpha: float | None = None,
 ) -> Float64[np.ndarray, "n t"]:
     """Prediction of each unit by a ridge regression that saw none of its fold; see `LiveRidge`.
 
@@ -229,17 +245,49 @@ def held_out(
         target (one-hot classes or shares): least squares on them, one choice for all; predictions
         below 0 are cut off, rows divided by their sum and mixed with a little of the training
         mean, since a line knows no certainty. Quick, but `logistic` is better at them.
+    learn : whose labels are known at all, to learn from and to choose on; all units are predicted
+    alpha : penalty per unit, as in `ALPHAS`; None: chosen
     """
-    live = LiveRidge(features, folds)
     together = kind != "number"
-    predicted = live.predict(live.fit(actual, together=together))
+    alphas = ALPHAS if alpha is None else np.array([alpha])
+    if learn is None:
+        known = np.ones(len(actual), bool)
+        live = LiveRidge(features, folds)
+        predicted = live.predict(live.fit(actual, together=together, alphas=alphas))
+    else:
+        known = learn
+        near = None if folds.near is None else folds.near[known]
+        live = LiveRidge(features[known], Folds(of_unit=folds.of_unit[known], near=near))
+        fit = live.fit(actual[known], together=together, alphas=alphas)
+        predicted = _of_folds(fit, features, folds)
     if together:
-        predicted = np.maximum(predicted, 0)
-        predicted /= np.maximum(predicted.sum(1, keepdims=True), 1e-12)
+        predicted = as_probabilities(predicted)
         for fold in range(folds.count):
-            usual = actual[folds.training(fold)].mean(0)
+            usual = actual[known & folds.training(fold)].mean(0)
             here = folds.test(fold)
             predicted[here] = (1 - DOUBT) * predicted[here] + DOUBT * usual
+    return predicted
+
+
+def as_probabilities(predicted: Float64[np.ndarray, "n t"]) -> Float64[np.ndarray, "n t"]:
+    """What is below 0 cut off, and rows that sum to 1; a row of nothing: all alike."""
+    predicted = np.maximum(predicted, 0)
+    total = predicted.sum(1, keepdims=True)
+    return np.where(total > 0, predicted / np.where(total > 0, total, 1), 1 / predicted.shape[1])
+
+
+def _of_folds(
+    fit: RidgeFit, features: Float64[np.ndarray, "n d"], folds: Folds
+) -> Float64[np.ndarray, "n t"]:
+    """Each unit, learned from or not, by the model that saw none of its fold."""
+    predicted = np.empty((len(features), fit.intercepts.shape[1]))
+    for fold in range(folds.count):
+        here = folds.test(fold)
+        predicted[here] = np.clip(
+            features[here] @ fit.weights[fold] + fit.intercepts[fold],
+            fit.lowest[fold],
+            fit.highest[fold],
+        )
     return predicted
 
 
