@@ -223,3 +223,75 @@ def open_app(app_data: Path, monkeypatch: pytest.MonkeyPatch):
         return app
 
     return run
+
+
+def striped_chips(west: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(n, 3, 32, 32) images from 0 to 255: stripes of fields in the east, blocks in the west."""
+    across, down = np.meshgrid(np.arange(32), np.arange(32))
+    fields = np.where(across // 4 % 2, 150.0, 90.0)
+    blocks = np.where((across // 8 + down // 8) % 2, 220.0, 40.0)
+    grey = np.where(west[:, None, None], blocks, fields)
+    colour = grey[:, None] * np.array([0.9, 1.0, 0.8])[:, None, None]
+    return np.clip(colour + 10 * rng.normal(size=colour.shape), 0, 255).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def pictured_data(
+    app_data: Path, tmp_path_factory: pytest.TempPathFactory, manifest_path: Path
+) -> Path:
+    """The two islands with images and flows too, and the runs mobclip (fitted, not trained),
+    propagated and coordinates."""
+    from dataclasses import replace
+
+    from mobclip import featurizers, fusion, pipeline
+    from mobclip.config import FusionConfig
+    from mobclip.featurizers.mosaiks import Mosaiks
+    from mobclip.probes.words import text_map
+
+    rng = np.random.default_rng(8)
+    islands = Place.load(app_data / "places" / "islands-r6")
+    cells = islands.cells
+    west = grid.centers(cells)[:, 0] < -30.0
+    chips = striped_chips(west, rng)
+    reader = Mosaiks(filters=8).fit(chips)
+    seen = np.arange(len(cells)) % 9 > 0  # some have no image
+    imagery = CellTable(
+        modality="imagery",
+        cells=cells[seen],
+        values=np.column_stack([reader(chips[seen]), np.ones(seen.sum(), np.float32)]),
+        columns=(*reader.columns, "covered"),
+    )
+    origin, destination = rng.integers(0, len(cells), (2, 4000))
+    alike = (west[origin] == west[destination]) & (origin % 5 > 0) & (destination % 7 > 0)
+    graph = MobilityGraph.from_edges(
+        cells, cells[origin[alike]], cells[destination[alike]], np.ones(int(alike.sum()))
+    )
+    data = tmp_path_factory.mktemp("pictured")
+    place = save_place(
+        data / "places" / "islands-r6",
+        name="islands",
+        title="Two islands",
+        resolution=6,
+        cells=cells,
+        tables={**islands.tables, "imagery": imagery},
+        graph=graph,
+        targets=islands.targets,
+        provenance={**islands.provenance, "key": "pictured"},
+        featurizers={
+            "poi": featurizers.load(islands.folder / "featurizers" / "poi"),
+            "imagery": reader,
+        },
+        context=islands.context,
+    )
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=data)
+    for run in ("coordinates", "propagated"):
+        pipeline.embed(workspace, place, run)
+    run = place.folder / "runs" / "mobclip"
+    fusion.Fusion.fit([place], FusionConfig(dims=16)).save(run / fusion.FUSION_FILE)
+    made = fusion.embed(place, run, name="mobclip")
+    made = replace(made, provenance={**made.provenance, "place_key": "pictured", "key": "fitted"})
+    made.save(run / "embeddings.parquet")
+    words = text_map(made, place)
+    assert words is not None
+    words.save(run / "text.safetensors")
+    return data
