@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cache
 import numpy as np
@@ -168,8 +169,12 @@ def draw(
     *,
     results: Sequence[str] = (),
     height: str = "max(420px, calc(100vh - 8.4rem))",
+    **options: Any,
 ) -> None:
-    """The map, the same element in every view: it keeps its zoom and the browser its cells."""
+    """The map, the same element in every view: it keeps its zoom and the browser its cells.
+
+    options : more of those of `hex_map`: a second colouring, tools, an area
+    """
     order = st.session_state.get("fly")
     with left:
         hex_map(
@@ -185,6 +190,7 @@ def draw(
             selected=selection.cell or None,
             results=results,
             fly=order[1] if order and order[0] == files.key else None,
+            **options,
         )
 
 
