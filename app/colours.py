@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from map_component import Legend, Tip
 
+from mobclip.clusters import spread
+from mobclip.projection import linear_rgb, oklab_of_linear
+
 # Sequential: viridis (Smith & van der Walt), even in lightness and safe for colour-blind readers.
 SEQUENTIAL = (
     "#440154", "#482878", "#3e4a89", "#31688e", "#26828e",
@@ -18,6 +21,19 @@ DIVERGING = ("#2166ac", "#67a9cf", "#d1e5f0", "#e3e3e3", "#fddbc7", "#ef8a62", "
 CLASSES = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7",
     "#56b4e9", "#d55e00", "#f0e442", "#8a8f94",
+)  # fmt: skip
+# Clusters: the same, then colours far from all before them in OKLab, as most people see them and
+# as red-blind and green-blind people do. The first k are the best for k clusters; no neon.
+CLUSTERS = (
+    *CLASSES[:7], "#882244", "#00eebb", "#553399", "#8877ee", "#99bb88", "#bbccff", "#995544",
+    "#aa4488", "#ddcc88", "#ee5566", "#11ccbb", "#774400", "#3355cc",
+)  # fmt: skip
+# Red-blind and green-blind sight of amounts of light (Machado, Oliveira & Fernandes 2009).
+BLIND = (
+    ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216),
+     (-0.003882, -0.048116, 1.051998)),
+    ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
+     (-0.011820, 0.042940, 0.968881)),
 )  # fmt: skip
 ABSENT, PRESENT = "#c9ced3", "#1f7a8c"
 EMPTY = (150, 155, 160, 60)  # a cell without a value: a faint grey
@@ -158,4 +174,37 @@ def classes(
         legend=Legend(title=title, items=items, note="; ".join(notes)),
         values=values.astype(np.float32),
         tip=Tip(label=title, labels=names),
+    )
+
+
+def apart(stops: Sequence[str]) -> np.ndarray:
+    """(n, n) how far colours are from one another in OKLab, for whoever sees the least of it."""
+    light = linear_rgb(_rgb(stops))
+    seen = [light, *(np.clip(light @ np.array(one).T, 0, 1) for one in BLIND)]
+    labs = [oklab_of_linear(one) for one in seen]
+    return np.min([np.linalg.norm(lab[:, None] - lab[None], axis=2) for lab in labs], axis=0)
+
+
+def of_clusters(touching: np.ndarray) -> list[str]:
+    """A colour for each cluster, unlike those of the clusters that it touches on the map.
+
+    touching : (n, n) how long the border between two clusters is
+    """
+    stops = CLUSTERS[: len(touching)]
+    return [stops[i] for i in spread(touching, apart(stops))]
+
+
+def clusters(labels: np.ndarray, names: Sequence[str], stops: Sequence[str]) -> Colouring:
+    """Colour by cluster, with the name of each; -1, a cell that is in none, is faint grey."""
+    codes = np.where(labels < 0, len(names), labels)
+    known = np.column_stack([_rgb(stops), np.full(len(stops), 255, np.uint8)])
+    return Colouring(
+        colours=np.vstack([known, np.array(EMPTY, np.uint8)])[codes],
+        legend=Legend(
+            title=f"{len(names)} clusters",
+            items=tuple(zip(stops, names, strict=True)),
+            note="named for what sets each apart from the rest of the place",
+        ),
+        values=np.where(labels < 0, np.nan, labels).astype(np.float32),
+        tip=Tip(label="Cluster", labels=names),
     )

@@ -11,6 +11,7 @@ from mobclip.projection import (
     LIGHTNESS,
     Projection,
     aligned,
+    inside,
     linear_rgb,
     oklab,
     oklab_colours,
@@ -170,6 +171,13 @@ def test_overlap_of_a_sample_and_of_fewer_cells(embeddings):
     half = overlap(embeddings, part, k=3)
     assert (half[: n // 2] == 1).all()
     assert np.isnan(half[n // 2 :]).all()
+
+
+def test_a_lasso_takes_what_is_inside_even_if_it_crosses_itself():
+    xy = np.array([[0.5, 0.1], [0.5, 0.9], [0.1, 0.5], [2, 2], [np.nan, 0]], np.float32)
+    bow = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], float)
+    assert inside(xy, bow).tolist() == [True, True, False, False, False]
+    assert not inside(xy, bow[:2]).any()
 
 
 def test_a_truncated_file_is_a_clear_error(embeddings, tmp_path):

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Float64, Int64, UInt8, UInt64
+import shapely
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8, UInt64
 
 from mobclip import grid
 from mobclip.embeddings import Embeddings
@@ -229,6 +230,17 @@ def _procrustes(
     scale = values.sum() / size if size > 0 else 1.0
     moved = (points - middle) @ (left @ right) * scale + goal_middle
     return np.asarray(moved, np.float32)
+
+
+def inside(
+    xy: Float32[np.ndarray, "cells 2"], ring: Float[np.ndarray, "corners 2"]
+) -> Bool[np.ndarray, "cells"]:
+    """Which points lie in what a hand drew around them."""
+    if len(ring) < 3:
+        return np.zeros(len(xy), bool)
+    drawn = shapely.make_valid(shapely.Polygon(ring))  # a lasso may cross itself
+    shapely.prepare(drawn)
+    return np.asarray(shapely.contains_xy(drawn, xy[:, 0], xy[:, 1]))
 
 
 def overlap(
