@@ -243,19 +243,38 @@ class Fusion:
                 f"{self.resolution}, or train a model on it."
             )
         found = {}
-        for name, reader in self.readers.items():
-            if name in place.modalities:
-                # Of a table the reader takes the columns that it knows, or says which is missing.
-                shared = self.shared if name == MOBILITY else None
-                values, present, columns, _ = _table(place, name, self.flow_map, shared)
-                own = reader(values, present, columns, what=f"{name} of {place.name}")
-                trust = reader.trust(values, columns, thin=self.settings.thin)
-            else:
-                own = np.zeros((len(place.cells), reader.dims), np.float32)
-                present = np.zeros(len(place.cells), bool)
-                trust = np.ones(len(place.cells), np.float32)
+        for name in self.modalities:
+            own, present, trust = self.read(place, name)
             found[name] = Evidence.gather(own, present, kernel, trust)
         return found
+
+    def read(
+        self, place: Place, name: str
+    ) -> tuple[
+        Float32[np.ndarray, "cells _"], Bool[np.ndarray, "cells"], Float32[np.ndarray, "cells"]
+    ]:
+        """The tokens of one modality as the model reads them, where there are any, their trust."""
+        reader = self.readers[name]
+        if name not in place.modalities:
+            own = np.zeros((len(place.cells), reader.dims), np.float32)
+            return own, np.zeros(len(own), bool), np.ones(len(own), np.float32)
+        # Of a table the reader takes the columns that it knows, or says which is missing.
+        shared = self.shared if name == MOBILITY else None
+        values, present, columns, _ = _table(place, name, self.flow_map, shared)
+        own = reader(values, present, columns, what=f"{name} of {place.name}")
+        return own, present, reader.trust(values, columns, thin=self.settings.thin)
+
+    def said(
+        self, name: str, one: Evidence, state: int = KNOWN
+    ) -> Float32[np.ndarray, "cells dims"]:
+        """The vote of a modality by its evidence, KNOWN or (`Evidence.without_own`) HIDDEN."""
+        blocks = _blocks(one, self.settings)
+        vote = self._vote(name, "smooth", blocks["smooth"]) + self._vote(
+            name, "wide", blocks["wide"]
+        )
+        if state == HIDDEN:  # not that there is none: the presence is at its mean
+            return vote
+        return vote + self._vote(name, "present", blocks["present"])
 
     def votes(self, place: Place, states: Collection[int] = (KNOWN, HIDDEN, ALONE, WORDS)) -> Votes:
         """What each modality says of each cell, in the states that are asked for."""
@@ -264,18 +283,9 @@ class Fusion:
         kernel = spatial_kernel(place.cells)
         for name, one in self.evidence(place, kernel).items():
             if KNOWN in states:
-                own = _blocks(one, self.settings)
-                of_state[KNOWN][name] = (
-                    self._vote(name, "smooth", own["smooth"])
-                    + self._vote(name, "wide", own["wide"])
-                    + self._vote(name, "present", own["present"])
-                )
+                of_state[KNOWN][name] = self.said(name, one)
             if HIDDEN in states:
-                # Not that there is none: the presence is at its mean.
-                left = _blocks(one.without_own(kernel), self.settings)
-                of_state[HIDDEN][name] = self._vote(name, "smooth", left["smooth"]) + self._vote(
-                    name, "wide", left["wide"]
-                )
+                of_state[HIDDEN][name] = self.said(name, one.without_own(kernel), HIDDEN)
             if ALONE in states:
                 of_state[ALONE][name] = self._alone(name, one.own)
             words = self._text_of(name)
