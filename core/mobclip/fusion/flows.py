@@ -64,6 +64,36 @@ class FlowMap:
         groups += ["", ""]
         return np.hstack(blocks), tuple(names), np.array(groups)
 
+    def of_cell(
+        self, graph: MobilityGraph, row: int, *, times: float = 1.0
+    ) -> Float32[np.ndarray, " columns"]:
+        """The columns of one cell, as `of` has them; its flows may be `times` as large."""
+        there = graph.indices[graph.indptr[row] : graph.indptr[row + 1]]
+        sent = graph.weights[graph.indptr[row] : graph.indptr[row + 1]].astype(np.float64)
+        arriving = np.flatnonzero(graph.indices == row)
+        here = np.searchsorted(graph.indptr, arriving, side="right") - 1
+        got = graph.weights[arriving].astype(np.float64)
+        leaves, enters = (
+            one.astype(np.float64) for one in (graph.out_strength, graph.in_strength)
+        )
+        total = leaves.sum() + (times - 1) * (sent.sum() + got.sum())
+        blocks = []
+        for kind in KINDS:
+            for side, partners, flow, strength, own in (
+                ("out", there, sent, enters, leaves[row]),
+                ("in", here, got, leaves, enters[row]),
+            ):
+                weight = np.log1p(times * flow)
+                if kind == "affinity" and times > 0:
+                    other = strength[partners] + (times - 1) * flow
+                    weight = np.maximum(np.log(times * flow * total / (times * own * other)), 0)
+                at, known = grid.locate(self.cells, graph.cells[partners])
+                vectors = self.partners[f"{kind}_{side}"][at[known]]
+                weight = weight[known] if times > 0 else np.zeros(int(known.sum()))
+                blocks.append(weight.astype(np.float32) @ vectors)
+        amounts = np.log1p(times * np.array([leaves[row], enters[row]]))
+        return np.concatenate([*blocks, amounts]).astype(np.float32)
+
     def _dims(self, kind: str) -> int:
         return self.partners[f"{kind}_out"].shape[1]
 

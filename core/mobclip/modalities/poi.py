@@ -110,10 +110,7 @@ def _words(points: Sequence[PointRecords]) -> np.ndarray:
     for source in points:
         category = _texts(source.category, len(source))
         # Few categories, many points: each is looked at once.
-        word = {
-            name: "" if CODE.fullmatch(name) else re.sub(r"[_/&,;:|>-]+", " ", name)
-            for name in pd.unique(category)
-        }
+        word = {name: words_of(name) for name in pd.unique(category)}
         text = _texts(source.text, len(source))
         lines += [
             " ".join(f"{word[name]} {words}".split())
@@ -122,6 +119,11 @@ def _words(points: Sequence[PointRecords]) -> np.ndarray:
     found = np.empty(len(lines), dtype=object)
     found[:] = lines
     return found
+
+
+def words_of(category: str) -> str:
+    """What a category adds to the text of its points; a code adds nothing."""
+    return "" if CODE.fullmatch(category) else re.sub(r"[_/&,;:|>-]+", " ", category)
 
 
 def _texts(values: np.ndarray | None, n: int) -> np.ndarray:
