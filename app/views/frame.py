@@ -1,6 +1,6 @@
 """What all views share: the bar on top, the map beside a panel, empty states, card of a cell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +169,12 @@ def draw(
     *,
     results: Sequence[str] = (),
     height: str = "max(420px, calc(100vh - 8.4rem))",
+    on_click: Callable[[str], None] = state.choose_cell,
     **options: Any,
 ) -> None:
     """The map, the same element in every view: it keeps its zoom and the browser its cells.
 
+    on_click : gets the id of a clicked cell
     options : more of those of `hex_map`: a second colouring, tools, an area
     """
     order = st.session_state.get("fly")
@@ -181,7 +183,7 @@ def draw(
             cache.load_map_place(files),
             colouring.colours,
             key="hexagons",
-            on_click=state.choose_cell,
+            on_click=on_click,
             label=f"Map of {cache.load_place(files).title}",
             height=height,
             legend=colouring.legend,

@@ -30,7 +30,8 @@ class Selection:
     cell: str = ""  # 15 hexadecimal digits
     # ---- map
     colour: str = "embedding"  # embedding, dim:<number>, clusters, similarity, evidence,
-    # has:<modality>, target:<name>, predicted:<name>, overlap, disagreement
+    # has:<modality>, target:<name>, predicted:<name>, overlap, disagreement,
+    # influence:<modality>, disagree:<modality>:<modality>
     clusters: int = 8
     other: str = ""  # the run it is compared with
     split: str = ""  # how: "swipe", "side"
@@ -46,11 +47,14 @@ class Selection:
     # ---- probe
     target: str = ""
     part: str = ""  # of a target that is a composition
+    tab: str = "score"  # of the probe view: score, learn, paint, own
     layer: str = "predicted"  # what the probe's map shows
     budget: float = 1.0  # share of the labels that the probe may learn from
     dims: int = 0  # only the first so many numbers of the embedding
     using: tuple[str, ...] = ()  # modalities that are known; empty: all
     alpha: float = 0.0  # penalty of the ridge; 0: chosen inside the folds
+    # ---- modalities
+    edits: tuple[str, ...] = ()  # what if, one edit each: see `whatif.Edits`
     # ---- classroom
     lesson: int = 0
 
