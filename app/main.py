@@ -12,12 +12,14 @@ st.set_page_config(
 
 import cache  # noqa: E402  page configuration comes first
 import state  # noqa: E402
-from views import classroom, frame, probe, similar  # noqa: E402
+from views import classroom, frame, probe, similar, train  # noqa: E402
 from views import map as map_view  # noqa: E402
 
 from mobclip.errors import MobclipError  # noqa: E402
 
-VIEWS = {"map": map_view.show, "similar": similar.show, "probe": probe.show}
+VIEWS = {"map": map_view.show, "similar": similar.show, "probe": probe.show, "train": train.show}
+
+WITHOUT_RUN = ("train", "data")  # views that need no embedding
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
     frame.top_bar(catalogue, selection, files)
     for notice in ignored:
         st.warning(notice, icon=":material/link_off:")
-    if not selection.run:
+    if not selection.run and selection.view not in WITHOUT_RUN:
         frame.no_embeddings(files)
         return
     classroom.show(selection, files)

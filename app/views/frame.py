@@ -99,7 +99,7 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
             wrap=True,
             help="**Map**: what the embedding and the data look like. **Similar places**: which "
             "cells are most like one you choose. **Probe**: how well the embedding predicts "
-            "things it was not given.",
+            "things it was not given. **Train**: make a model of this place and watch it learn.",
             on_change=lambda: state.change(view=st.session_state["view"]),
         )
     with places:

@@ -151,14 +151,13 @@ def mean_of(epoch: Mapping[str, Any], what: str) -> float | None:
 
 
 def table_of_settings(logs: Sequence[RunLog]) -> dict[str, list[str]]:
-    """Setting -> its value in each run, of the settings that are not the same in all."""
+    """Setting -> its value in each run: what differs, of what two of them or more have."""
     rows: dict[str, list[str]] = {}
-    names = dict.fromkeys(name for one in logs for name in one.settings)
-    for name in ("recipe", *names):
-        values = [
-            one.recipe or "–" if name == "recipe" else _text(one.settings.get(name)) for one in logs
-        ]
-        if len(set(values)) > 1:
+    for name in ("recipe", *dict.fromkeys(name for one in logs for name in one.settings)):
+        given = [one.recipe if name == "recipe" else one.settings.get(name) for one in logs]
+        shared = sum(one is not None for one in given) > 1
+        values = [_text(one) for one in given]
+        if shared and len(set(values)) > 1:
             rows[name] = values
     return rows
 
