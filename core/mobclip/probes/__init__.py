@@ -35,6 +35,7 @@ from mobclip.probes.scores import (
     least_units,
     probe,
     probe_all,
+    shown_on_cells,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "least_units",
     "probe",
     "probe_all",
+    "shown_on_cells",
 ]

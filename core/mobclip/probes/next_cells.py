@@ -68,7 +68,7 @@ def _nearest(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Distance of each point to the nearest of some."""
     squared = np.full(len(points), np.inf)
     lengths = (points**2).sum(1)
-    for part in np.array_split(rows, max(1, len(rows) // 256)):
+    for part in np.array_split(rows, max(1, len(rows) // 32)):
         some = points[part]
         between = lengths[:, None] - 2 * points @ some.T + (some**2).sum(1)
         squared = np.minimum(squared, between.min(1))

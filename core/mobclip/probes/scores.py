@@ -245,6 +245,34 @@ def held_out(
                         )
 
 
+def shown_on_cells(
+    target: Target,
+    actual: Float64[np.ndarray, "n *outputs"],
+    predicted: Float64[np.ndarray, "n *outputs"],
+    part: str = "",
+    *,
+    error: bool = False,
+) -> Float64[np.ndarray, " cells"]:
+    """Predictions of `ProbeResult` for a map, NaN without.
+
+    A number in the target's unit, the probability of a binary target, the index of the most
+    probable class, the share of a part.
+
+    error : instead of it, predicted minus measured (numbers: on the scale on which the target is
+        predicted), or the probability given to the class that was measured
+    """
+    if target.kind == "number":
+        units = predicted - actual if error else target.untransformed(predicted)
+    elif target.kind == "composition":
+        column = target.classes.index(part)
+        units = predicted[:, column] - (actual[:, column] if error else 0)
+    elif error:
+        units = (actual * predicted).sum(axis=1)
+    else:
+        units = predicted[:, 1] if target.kind == "binary" else predicted
+    return target.on_cells(units)
+
+
 def ladder(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Mean R² over targets that are numbers, per run, best on blocks first.
 
