@@ -1,16 +1,10 @@
 """A page with nothing but the map, for the tests of the map: the address says what it shows."""
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
-import shapely
 import streamlit as st
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "app"))
-
-from colours import ramp
+from map_cells import a_place, longitude, waves
 from map_component import Area, MapPlace, area_cells, hex_map
 
 from mobclip import grid
@@ -20,13 +14,13 @@ st.set_page_config(layout="wide")
 
 @st.cache_resource
 def place(cells: int) -> MapPlace:
-    """Cells of one resolution around a point in the Atlantic."""
-    half = (cells / 1.0e3) ** 0.5 * 0.97
-    found = grid.polygon_to_cells(shapely.box(-25 - half, -20 - half, -25 + half, -20 + half), 6)
-    return MapPlace(cells=found, resolution=6)
+    """Some cells in the Atlantic."""
+    return MapPlace(cells=a_place(cells), resolution=6)
 
 
 asked = st.query_params
+os.environ["MOBCLIP_BASEMAP"] = asked.get("tiles", "")
+os.environ["MOBCLIP_BASEMAP_ATTRIBUTION"] = "Tiles of a test"
 here = place(int(asked.get("cells", 2000)))
 lonlat = grid.centers(here.cells)
 seen = st.session_state.setdefault("seen", {"cell": "", "area": None})
@@ -47,8 +41,7 @@ if area := seen["area"]:
     chosen = area_cells(here.cells, area)
     inside = np.isin(here.cells, chosen)
     st.write(f"tool={area.tool} k={area.k} corners={len(area.ring)} cells={len(chosen)}")
-first = ramp(np.cos(6 * lonlat[:, 0]) + lonlat[:, 1], title="Waves", unit="m")
-second = ramp(lonlat[:, 0], title="Longitude", unit="°")
+first, second = waves(lonlat), longitude(lonlat)
 split = asked.get("split", "")
 hex_map(
     here,
@@ -74,6 +67,6 @@ hex_map(
     else {},
     results=[f"{cell:x}" for cell in here.cells[1500:1503]] if "marks" in asked else (),
     selected=seen["cell"] or None,
-    provenance="Invented for a test, CC0; mobclip " + os.environ.get("MOBCLIP_TEST", "here"),
+    provenance="Invented for a test, CC0",
 )
 st.write(f"cell={seen['cell']}")

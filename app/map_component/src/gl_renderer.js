@@ -1,24 +1,31 @@
-// The map drawn by deck.gl.
+// Hexagons by deck.gl, everything else on 2-D canvases below and above them, painted in the same frame.
 import {Deck, MapView} from '@deck.gl/core';
-import {PathLayer, ScatterplotLayer, TextLayer} from '@deck.gl/layers';
-import {groundLayer, linesLayer, namesLayer} from './context_layers.js';
+import {View} from './geometry.js';
 import {HexagonsLayer} from './hexagons_layer.js';
+import {eachHalf, fresh, paintGround, paintOver} from './paint.js';
+
+const STYLE = 'position:absolute;inset:0;width:100%;height:100%;pointer-events:none';
 
 export class GlRenderer {
   constructor(map) {
     this.map = map;
     this.canPan = true;
+    const host = map.parts.canvas;
+    [this.under, this.over] = [0, 1].map(() => document.createElement('canvas'));
+    this.under.style.cssText = this.over.style.cssText = STYLE;
+    host.append(this.under);
     this.deck = new Deck({
-      parent: map.parts.canvas,
+      parent: host,
       views: this.views(),
       viewState: {longitude: 0, latitude: 0, zoom: 1},
       useDevicePixels: Math.min(window.devicePixelRatio || 1, 2),
       layers: [],
       getCursor: ({isDragging}) => (isDragging && this.canPan ? 'grabbing' : 'crosshair'),
       onViewStateChange: ({viewState}) => map.setView(viewState),
-      onAfterRender: () => map.painted(),
+      onAfterRender: () => this.rendered(),
       onError: (error) => map.failed(error),
     });
+    host.append(this.over);
   }
 
   views() {
@@ -42,45 +49,24 @@ export class GlRenderer {
 
   draw() {
     const {map} = this;
-    const {place, theme} = map;
-    const path = (id, data, colour, width) => new PathLayer({
-      id, data, getPath: (d) => d, getColor: colour, getWidth: width, widthUnits: 'pixels', jointRounded: true,
-      updateTriggers: {getColor: theme.dark},
-    });
-    const dots = (id, data, more) => data.length > 0 && new ScatterplotLayer({
-      id, data, getPosition: (d) => d.position, radiusUnits: 'pixels', lineWidthUnits: 'pixels', stroked: true,
-      getLineColor: theme.mark, updateTriggers: {getLineColor: theme.dark}, ...more,
-    });
-    const ranks = map.texts.filter((text) => text.rank);
-    const names = map.texts.filter((text) => !text.rank);
-    const {results, chosen, marks} = map.shapes;
-    const signs = marks.filter((mark) => mark.sign);
-    this.deck.setProps({layers: [
-      !map.basemap.url && groundLayer(place.context, theme),
-      new HexagonsLayer({id: 'hexagons', data: [], scene: {
-        pyramid: place.pyramid, tones: map.tones, split: map.split, at: map.at,
-        opacity: map.basemap.url ? 0.75 : 1, onCover: (missing) => map.refine(missing),
-      }}),
-      linesLayer(place.context, theme),
-      path('results-casing', results.map((r) => r.ring), theme.casing, 4.5),
-      path('results', results.map((r) => r.ring), theme.result, 2),
-      path('marks-casing', marks.map((m) => m.ring), theme.casing, 5),
-      marks.length > 0 && new PathLayer({
-        id: 'marks', data: marks, getPath: (d) => d.ring, getColor: (d) => d.colour, getWidth: 3, widthUnits: 'pixels', jointRounded: true,
-      }),
-      dots('mark-dots', signs, {getRadius: 8, getFillColor: (d) => d.colour, getLineColor: [255, 255, 255], getLineWidth: 1.5}),
-      signs.length > 0 && new TextLayer({
-        id: 'mark-signs', data: signs, getPosition: (d) => d.position, getText: (d) => d.sign, characterSet: '+−', getSize: 17,
-        getColor: [255, 255, 255], fontWeight: 700, fontFamily: 'system-ui, sans-serif',
-      }),
-      path('chosen-casing', chosen.map((c) => c.ring), theme.casing, 7),
-      path('chosen', chosen.map((c) => c.ring), theme.mark, 3.5),
-      // At a small scale one cell is a few pixels: a ring of fixed size keeps the chosen one findable.
-      dots('chosen-ring', chosen, {getRadius: 11, filled: false, getLineWidth: 2.5}),
-      // No text layer without text: its glyph picture would be empty.
-      names.length > 0 && namesLayer('names', names, theme),
-      ranks.length > 0 && namesLayer('ranks', ranks, theme, {getSize: 14, fontWeight: 700, getPixelOffset: [0, -14]}),
-    ]});
+    this.deck.setProps({layers: [new HexagonsLayer({id: 'hexagons', data: [], scene: {
+      pyramid: map.place.pyramid, tones: map.tones, split: map.split, at: map.at,
+      opacity: map.basemap.url ? 0.75 : 1, onCover: (missing) => map.refine(missing),
+    }})]});
+  }
+
+  // With the view of the frame that deck.gl has just drawn, which may be older than the map's.
+  rendered() {
+    const {map} = this;
+    const [viewport] = this.deck.getViewports();
+    if (!map.place || !viewport || !map.view) return;
+    const view = new View(viewport, viewport.width, viewport.height);
+    const {clientWidth: width, clientHeight: height} = map.root;
+    const under = fresh(this.under, width, height);
+    if (!map.basemap.url) eachHalf(under, view, map, () => paintGround(under, view, map.place.context, map.theme));
+    const over = fresh(this.over, width, height);
+    eachHalf(over, view, map, () => paintOver(over, view, map));
+    map.painted();
   }
 
   refresh() {
@@ -90,11 +76,10 @@ export class GlRenderer {
   // The picture must be taken in the same turn as it is drawn.
   picture(context, width, height) {
     this.deck.redraw('picture');
-    context.drawImage(this.deck.getCanvas(), 0, 0, width, height);
+    for (const canvas of [this.under, this.deck.getCanvas(), this.over]) context.drawImage(canvas, 0, 0, width, height);
   }
 
   finalize() {
     this.deck.finalize();
   }
 }
-

@@ -2,10 +2,10 @@
 import {cellAt, centre, outline, rowOf} from './cells.js';
 import {Basemap} from './basemap.js';
 import {drawLegend, drawTip, drawTools, furnish} from './chrome.js';
-import {roomForNames, splitContext} from './context_layers.js';
 import {FlatRenderer} from './flat_renderer.js';
 import {View} from './geometry.js';
 import {GlRenderer} from './gl_renderer.js';
+import {readContext, roomForNames} from './paint.js';
 import {savePicture} from './picture.js';
 import {Pyramid, Tone, buildChunk} from './pyramid.js';
 import {unpack, valueAt, veil} from './payload.js';
@@ -27,7 +27,8 @@ function remember(payload) {
   const {header, cells, context} = payload;
   if (cells && !places.has(header.place)) {
     const geojson = context ? JSON.parse(new TextDecoder().decode(context)) : null;
-    places.set(header.place, {pyramid: new Pyramid(cells, header.resolution), context: splitContext(geojson), view: null});
+    const pyramid = new Pyramid(cells, header.resolution);
+    places.set(header.place, {pyramid, context: readContext(geojson, pyramid.reference), view: null});
     if (places.size > MOST_PLACES) places.delete(places.keys().next().value);
   }
   return places.get(header.place);

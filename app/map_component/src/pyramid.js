@@ -96,6 +96,13 @@ function stretch(box, x, y) {
   if (y > box[3]) box[3] = y;
 }
 
+// How much of a box the view shows.
+function share([west, south, east, north], view) {
+  if (!(east - west < Infinity)) return 1;
+  const across = (Math.min(east, view[2]) - Math.max(west, view[0])) / (east - west);
+  return (across * (Math.min(north, view[3]) - Math.max(south, view[1]))) / (north - south);
+}
+
 // Six corners an entry. A pentagon repeats one; a cell that an edge of the icosahedron crosses has up to ten and gets
 // a second entry at the end, whose colour is that of row `extras[i]`.
 export function buildChunk(chunk) {
@@ -163,7 +170,7 @@ export class Pyramid {
     const last = levels.length - 1;
     const seen = levels.map(() => null);
     const visible = (k) => (seen[k] ??= levels[k].visible(view.box));
-    const size = (k) => visible(k).reduce((sum, {start, end}) => sum + end - start, 0);
+    const size = (k) => visible(k).reduce((sum, {start, end, box}) => sum + (end - start) * share(box, view.box), 0);
     let wanted = 0;
     while (wanted < last && (levels[wanted].pixels(view) < LEAST_PIXELS || size(wanted) > most)) wanted++;
     const missing = visible(wanted).filter((chunk) => !chunk.positions);

@@ -3,6 +3,7 @@
 // list of the cells inside.
 import {cellToBoundary, gridDisk, gridPathCells} from 'h3-js';
 import {idAt, near} from './cells.js';
+import {eachHalf, fresh} from './paint.js';
 import {css} from './theme.js';
 
 export const TOOLS = {
@@ -205,24 +206,11 @@ export class Tools {
 
   draw() {
     const {canvas, map} = this;
-    const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    const [width, height] = [map.root.clientWidth, map.root.clientHeight];
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-    }
-    // On the processor: Chromium with software graphics shows an older drawing after a clear that nothing follows.
-    const context = canvas.getContext('2d', {willReadFrequently: true});
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
+    const context = fresh(canvas, map.root.clientWidth, map.root.clientHeight);
     const shapes = this.shapes();
     if (!shapes.length || !map.view) return;
     const view = map.halfView();
-    for (let shift = 0; shift < width; shift += view.width) {
-      context.save();
-      context.beginPath();
-      context.rect(shift, 0, view.width, height);
-      context.clip();
-      context.translate(shift, 0);
+    eachHalf(context, view, map, () => {
       for (const {rings, closed} of shapes) {
         context.beginPath();
         for (const ring of rings) {
@@ -247,8 +235,7 @@ export class Tools {
           context.fill();
         }
       }
-      context.restore();
-    }
+    });
   }
 
   shapes() {
