@@ -53,7 +53,11 @@ def _rgb(stops: Sequence[str]) -> np.ndarray:
     return np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops], np.uint8)
 
 
-def _table(stops: Sequence[str], size: int = 256) -> np.ndarray:
+# One less than fits a byte: with "no value" the map sends one byte a cell instead of four.
+_STEPS = 255
+
+
+def _table(stops: Sequence[str], size: int = _STEPS) -> np.ndarray:
     rgb = _rgb(stops).astype(float)
     at = np.linspace(0, len(stops) - 1, size)
     channels = [np.interp(at, np.arange(len(stops)), channel) for channel in rgb.T]
@@ -97,7 +101,7 @@ def ramp(
     width = high - low if high > low else 1.0
     step = np.clip((np.where(known, scale, low) - low) / width, 0, 1)
     colours = np.full((len(values), 4), 255, np.uint8)
-    colours[:, :3] = _table(stops)[np.round(step * 255).astype(int)]
+    colours[:, :3] = _table(stops)[np.round(step * (_STEPS - 1)).astype(int)]
     colours[~known] = EMPTY
     ends = [np.expm1(low), np.expm1(high)] if logarithmic else [low, high]
     beyond_low = known.any() and scale[known].min() < low
