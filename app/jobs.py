@@ -305,13 +305,16 @@ def _folders(data: Path) -> list[Path]:
 def _lock(home: Path) -> int:
     """The lock, held; `Busy` if another process has it."""
     lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    for _ in range(5):  # somebody who only looks has it for a moment
+    work = None
+    for _ in range(100):  # somebody who only looks has it for a moment; the last one may be leaving
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock
+        work = latest(home.parent)
+        if work is not None and work.running:
+            break
         time.sleep(0.05)
     os.close(lock)
-    work = latest(home.parent)
     raise Busy(
         f"{work.title if work else 'Other work'} is under way on this machine, one at a time: "
         "wait for it, or stop it."
