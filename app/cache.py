@@ -15,12 +15,15 @@ import streamlit as st
 from map_component import MapPlace
 
 from mobclip import grid
-from mobclip.baselines import BASELINES
+from mobclip.baselines import BASELINES, Features
 from mobclip.embeddings import Embeddings
+from mobclip.explain import Agreements, Gazetteer, neighbours_kept
+from mobclip.image_query import ImageQuery, image_query, why_not
 from mobclip.place import Place
-from mobclip.probes import ProbeResult, ladder, probe
+from mobclip.probes import ProbeResult, ladder, probe, shown_on_cells
 from mobclip.projection import Projection, pca_projection
-from mobclip.search import SimilarityIndex, TextQuery
+from mobclip.search import Query, Ranked, SimilarityIndex, TextQuery, asked, signed_words
+from mobclip.session import Selection
 from mobclip.storage import read_json
 
 Stamp = tuple[int, int]  # modification time in ns, size
@@ -254,16 +257,137 @@ def _predicted_on_cells(
 ) -> np.ndarray:
     result = _probe(folder, place_version, path, version, name)
     target = _place(folder, place_version).targets[name]
-    actual, predicted = result.actual, result.predicted
-    if target.kind == "number":
-        units = predicted - actual if error else target.untransformed(predicted)
-    elif target.kind == "composition":
-        column = target.classes.index(part)
-        units = predicted[:, column] - (actual[:, column] if error else 0)
-    elif error:
-        units = (actual * predicted).sum(axis=1)
-    else:
-        units = predicted[:, 1] if target.kind == "binary" else predicted
-    shown = target.on_cells(units)
+    shown = shown_on_cells(target, result.actual, result.predicted, part, error=error)
     shown.setflags(write=False)
     return shown
+
+
+# ---- similar places
+
+
+def load_gazetteer(files: PlaceFiles) -> Gazetteer:
+    """Names of the place's context layer."""
+    return _gazetteer(files.folder, stamp(files.folder / "place.yaml"))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _gazetteer(folder: Path, version: Stamp | None) -> Gazetteer:
+    return Gazetteer(_place(folder, version).context)
+
+
+def load_features(files: PlaceFiles) -> Features:
+    """The evidence of the place as comparable columns."""
+    return _features(files.folder, stamp(files.folder / "place.yaml"))
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the evidence of the cells …")
+def _features(folder: Path, version: Stamp | None) -> Features:
+    features = Features(_place(folder, version))
+    for name in features.place.modalities:
+        features.of(name).values.setflags(write=False)
+    return features
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _agreements(folder: Path, version: Stamp | None) -> Agreements:
+    return Agreements(_place(folder, version), _features(folder, version))
+
+
+def agreements(files: PlaceFiles, query: Query) -> dict[str, np.ndarray]:
+    """Modality -> agreement of every cell of the place with the examples of a query."""
+    version = stamp(files.folder / "place.yaml")
+    return _agreement(files.folder, version, query.like, query.unlike)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _agreement(
+    folder: Path, version: Stamp | None, like: tuple[int, ...], unlike: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    found = _agreements(folder, version).of(Query(like=like, unlike=unlike))
+    for one in found.values():
+        one.setflags(write=False)
+    return found
+
+
+def ranked(
+    files: PlaceFiles, selection: Selection, image: ImageQuery | None = None, digest: str = ""
+) -> Ranked | None:
+    """All cells in the order of what a selection asks for; None where it asks for nothing.
+
+    image, digest : an image that is asked for too, and what tells it from others
+    """
+    run = files.embeddings_file(selection.run)
+    words = stamp(run.with_name("text.safetensors"))
+    # Of a selection only what is searched for: filters and sliders read the answer again.
+    about = (selection.cell, selection.like, selection.unlike, selection.query)
+    return _ranked(files, selection.run, stamp(run), words, about, digest, image)
+
+
+@st.cache_resource(
+    max_entries=16,
+    show_spinner="Searching …",
+    hash_funcs={PlaceFiles: lambda files: str(files.folder)},
+)
+def _ranked(
+    files: PlaceFiles,
+    run: str,
+    version: Stamp | None,
+    words_version: Stamp | None,
+    about: tuple[str, tuple[str, ...], tuple[str, ...], str],
+    digest: str,
+    _image: ImageQuery | None,
+) -> Ranked | None:
+    cell, like, unlike, text = about
+    words = text_query(files, run)
+    query = asked(
+        Selection(cell=cell, like=like, unlike=unlike, query=text),
+        words if words.available else None,
+        image=_image.direction if _image else None,
+    )
+    if query is None:
+        return None
+    others = words.others(" ".join(signed_words(text))) if text else None
+    if others is None and _image:
+        others = _image.others
+    return load_index(files, run).ranked(query, others=others)
+
+
+def image_problem(files: PlaceFiles, run: str) -> str:
+    """Why a run cannot be searched by an image; "" where it can."""
+    version = stamp(files.folder / "place.yaml"), stamp(files.embeddings_file(run))
+    return _image_problem(files.folder, run, version)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _image_problem(folder: Path, run: str, version: tuple[Stamp | None, Stamp | None]) -> str:
+    return why_not(_place(folder, version[0]), run)
+
+
+def image_direction(files: PlaceFiles, run: str, pixels: np.ndarray, digest: str) -> ImageQuery:
+    """Where an image lies in the space of a run."""
+    version = stamp(files.folder / "place.yaml"), stamp(files.embeddings_file(run))
+    return _image_direction(files.folder, run, version, digest, pixels)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the image …")
+def _image_direction(
+    folder: Path,
+    run: str,
+    version: tuple[Stamp | None, Stamp | None],
+    digest: str,
+    _pixels: np.ndarray,
+) -> ImageQuery:
+    return image_query(_place(folder, version[0]), run, _pixels)
+
+
+def kept_under(files: PlaceFiles, run: str, other: str, cell: int) -> tuple[int, int] | None:
+    """How many of a cell's nearest cells are the same in another run, and of how many."""
+    paths = files.embeddings_file(run), files.embeddings_file(other)
+    return _kept(*paths, stamp(paths[0]), stamp(paths[1]), cell)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _kept(
+    path: Path, other: Path, version: Stamp | None, other_version: Stamp | None, cell: int
+) -> tuple[int, int] | None:
+    return neighbours_kept(_index(path, version), _index(other, other_version), cell)

@@ -150,6 +150,7 @@ def test_filters_are_a_naive_loop_over_scores_that_are_there(index):
         good = ranked.scores[row] >= 0.2 and inside[row] and km > 15
         if good and made.cells[row] not in example:
             expected.append((row, km))
+    assert found.passed == len(expected)
     expected = expected[:15]
     assert len(expected) > 3
     assert found.rows.tolist() == [row for row, _ in expected]

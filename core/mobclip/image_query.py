@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from mobclip import featurizers
 from mobclip.baselines import Features
 from mobclip.errors import ConfigError
 from mobclip.fusion import FUSION_FILE, Fusion
-from mobclip.modalities.imagery import PIXELS
 from mobclip.place import Place
 from mobclip.recipes import MOBCLIP, PAPER
 
@@ -68,9 +66,12 @@ def image_query(
     ------
     ConfigError : the run cannot; another number of bands; less than 32 pixels; mostly no data
     """
+    from mobclip import featurizers  # with what reads rasters and words: only when it is asked for
+    from mobclip.modalities.imagery import PIXELS
+
     if problem := why_not(place, run):
         raise ConfigError(problem)
-    chip = _square(image)
+    chip = _square(image, PIXELS)
     valid = np.isfinite(chip).all(axis=0).mean()
     if valid < LEAST_VALID:
         raise ConfigError(
@@ -124,18 +125,18 @@ def _reads_imagery(place: Place) -> bool:
     return read is not None and set(place.tables[IMAGERY].columns) == set(read.columns)
 
 
-def _square(image: Float32[np.ndarray, "bands height width"]) -> np.ndarray:
+def _square(image: Float32[np.ndarray, "bands height width"], pixels: int) -> np.ndarray:
     """The middle square, averaged to the pixels of a chip; NaN where half or more has no data."""
     _, height, width = image.shape
     side = min(height, width)
-    if side < PIXELS:
+    if side < pixels:
         raise ConfigError(
-            f"the image has {width} × {height} pixels; at least {PIXELS} × {PIXELS} are needed."
+            f"the image has {width} × {height} pixels; at least {pixels} × {pixels} are needed."
         )
     top, left = (height - side) // 2, (width - side) // 2
     middle = image[:, top : top + side, left : left + side].astype(np.float64)
     # How much of each pixel of the image lies in each pixel of the chip, along one side.
-    edges = np.linspace(0, side, PIXELS + 1)
+    edges = np.linspace(0, side, pixels + 1)
     pixel = np.arange(side)
     shares = np.clip(
         np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel), 0, None
@@ -143,6 +144,6 @@ def _square(image: Float32[np.ndarray, "bands height width"]) -> np.ndarray:
     known = np.isfinite(middle).all(axis=0)
     weight = shares @ known @ shares.T
     total = shares @ np.where(known, middle, 0) @ shares.T
-    enough = weight >= 0.5 * (side / PIXELS) ** 2
+    enough = weight >= 0.5 * (side / pixels) ** 2
     means = total / np.where(enough, weight, 1)
     return np.where(enough, means, np.nan).astype(np.float32)

@@ -44,6 +44,7 @@ class Found(Matches):
     own: Float32[np.ndarray, "k"]  # the embedding's score, where `scores` mixes it with others
     chance: Float64[np.ndarray, "k"]  # how often chance does as well (`Null.as_good`); NaN: unsaid
     km: Float64[np.ndarray, "k"] | None  # to the nearest positive example; None without one
+    passed: int  # how many cells pass the filters, these among them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,7 @@ class Ranked:
             own=own,
             chance=self.null.as_good(self.index.unit[rows], own),
             km=None if self.km is None else self.km[rows],
+            passed=int(passed.sum()),
         )
 
     @cached_property
