@@ -286,7 +286,7 @@ def _side_blobs(side: Coloured, n: int) -> dict[str, bytes]:
         raise ValueError(f"values must be ({n},), not {values.shape}")
     blobs = _palette(colours) or {"colours": colours.tobytes()}
     if values is not None:
-        # Single precision without its last 8 bits: five digits, more than the tooltip shows.
+        # Single precision without its last 8 bits: exact to 2^-16, the four digits of the tooltip.
         bits = values.astype("<f4").view("<u4")
         rounded = np.where(np.isnan(values), 0x7FC00000, bits + np.uint32(0x80)).astype("<u4")
         blobs["values"] = rounded.view(np.uint8).reshape(n, 4)[:, 1:].tobytes()

@@ -239,7 +239,7 @@ def test_boosted_trees_grow_while_the_page_goes_on(
     assert session.map.get_attribute("data-recolours") == redrawn
 
 
-def test_without_webgl2_the_rest_still_works(
+def test_without_webgl2_the_page_still_works(
     playwright: "playwright_api.Playwright", address: str
 ) -> None:
     browser = playwright.chromium.launch(
@@ -247,6 +247,6 @@ def test_without_webgl2_the_rest_still_works(
     )
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.goto(f"{address}/?view=similar")
-    playwright_api.expect(page.get_by_text("This map needs WebGL 2")).to_be_visible(timeout=30_000)
+    playwright_api.expect(page.get_by_text("Drawn without WebGL 2")).to_be_visible(timeout=30_000)
     playwright_api.expect(page.get_by_text("Like what?")).to_be_visible()
     browser.close()

@@ -21,7 +21,8 @@ const FLAT = 'Drawn without WebGL 2, which this browser does not offer or has sw
   'mean colour of theirs. Everything works.';
 const LOST = 'The browser took the graphics memory away from this map. Reload the page to draw it again.';
 const BUILD_MS = 25; // outlines computed between two answers to the hand
-const SHOW_MS = 400; // and shown so often
+const SHOW_MS = 1000; // and shown so often
+const REST_MS = 150; // without a move, before the work starts: a view that is passed through needs no detail
 
 function remember(payload) {
   const {header, cells, context} = payload;
@@ -45,6 +46,7 @@ export class HexMap {
     this.sides = [];
     this.split = '';
     this.at = 0.5;
+    this.movedAt = -Infinity;
     root.replaceChildren();
     this.parts = furnish(root, {
       zoomIn: () => this.zoomBy(1), zoomOut: () => this.zoomBy(-1), fit: () => this.fit(), save: () => this.place && savePicture(this),
@@ -159,6 +161,7 @@ export class HexMap {
   setView({longitude, latitude, zoom}) {
     // deck.gl's own view state also carries an outdated width and height
     this.view = {longitude, latitude, zoom};
+    this.movedAt = performance.now();
     if (this.place) this.place.view = this.view;
     this.root.dataset.view = [longitude, latitude, zoom].map((v) => v.toFixed(5)).join(',');
     this.renderer.setView(this.view);
@@ -361,6 +364,11 @@ export class HexMap {
     if (!this.missing.length || this.refining) return;
     let shown = performance.now();
     const step = () => {
+      const resting = this.movedAt + REST_MS - performance.now();
+      if (resting > 0) {
+        this.refining = setTimeout(step, resting);
+        return;
+      }
       const until = performance.now() + BUILD_MS;
       while (this.missing.length && performance.now() < until) {
         const chunk = this.missing.shift();

@@ -46,7 +46,7 @@ export function veil(rgba, area, ground) {
   }
 }
 
-// Values are single precision without its last 8 bits: 3 bytes, five digits.
+// Values are single precision without its last 8 bits: 3 bytes, exact to 2^-16.
 const word = new DataView(new ArrayBuffer(4));
 export function valueAt({values}, row) {
   if (!values) return null;
