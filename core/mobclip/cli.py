@@ -376,6 +376,50 @@ def probe(
 
 
 @app.command()
+def coverage(
+    place: PlaceName,
+    resolution: Resolution = None,
+    cells: Cells = None,
+) -> None:
+    """What a place knows of its cells: coverage, odd columns, flows, targets, licences."""
+    from mobclip.coverage import report
+    from mobclip.storage import read_json
+
+    with _tokenized(place, resolution, cells) as (_, _, made):
+        results = made.folder / "evaluation" / "results.json"
+        found = report(made, read_json(results) if results.is_file() else None)
+    console.print(f"[bold]{found.title}[/]: {found.cells:,} cells of resolution {found.resolution}")
+    table = Table("evidence", "cells", "share", "columns", "constant", "alike cells")
+    for one in found.modalities:
+        odd = sum(column.constant for column in one.columns)
+        table.add_row(
+            *(one.name, f"{one.cells:,}", f"{one.share:.0%}"),
+            *(str(len(one.columns)), str(odd), f"{one.alike:,}"),
+        )
+    console.print(table)
+    if found.flows is not None:
+        one_way = found.flows
+        back = "" if one_way.returned is None else f", {one_way.returned:.0%} of it comes back"
+        console.print(
+            f"Mobility: {one_way.edges:,} edges, {one_way.isolated:,} isolated cells; "
+            f"{one_way.kept:.0%} of the flow is between cells, {one_way.inside:.0%} inside one"
+            f"{back}.",
+            highlight=False,
+        )
+    table = Table("target", "unit", "units", "cells", "range")
+    for goal in found.targets:
+        table.add_row(goal.title, goal.unit, f"{goal.units:,}", f"{goal.cells:.0%}", goal.summary)
+    if found.targets:
+        console.print(table)
+    for line in found.findings:
+        console.print(f"- {line}", highlight=False, soft_wrap=True)
+    for source in found.sources:
+        for why, rows in source.dropped.items():
+            console.print(f"Left out of {source.name}: {rows:,} rows, {why}", highlight=False)
+    console.print(f"\n{found.attribution}", highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
 def evaluate(
     place: PlaceName,
     resolution: Resolution = None,
