@@ -6,20 +6,51 @@
 `learned`     models of the targets that have not seen the cell
 `influence`   what each modality does to the embeddings, and where two disagree
 `portrait`    what is known of one cell, modality by modality
+`plane`       the space from its widest side, to see a cell move in it
 ============  ====================================================================
 """
 
 from mobclip.whatif.bench import Bench, Off, WhatIf, what_if
-from mobclip.whatif.edits import Edits, Token
+from mobclip.whatif.edits import Edits, Points, Token
+from mobclip.whatif.influence import disagreement, influence
 from mobclip.whatif.learned import Learned, Predicted
+from mobclip.whatif.plane import Plane
+from mobclip.whatif.portrait import (
+    Amount,
+    Histogram,
+    PeopleSeen,
+    PointsSeen,
+    Tied,
+    TripsSeen,
+    bin_name,
+    people_seen,
+    points_seen,
+    telling_cell,
+    trips_seen,
+)
 
 __all__ = [
+    "Amount",
     "Bench",
     "Edits",
+    "Histogram",
     "Learned",
     "Off",
+    "PeopleSeen",
+    "Plane",
+    "Points",
+    "PointsSeen",
     "Predicted",
+    "Tied",
     "Token",
+    "TripsSeen",
     "WhatIf",
+    "bin_name",
+    "disagreement",
+    "influence",
+    "people_seen",
+    "points_seen",
+    "telling_cell",
+    "trips_seen",
     "what_if",
 ]

@@ -18,7 +18,7 @@ from mobclip.whatif.edits import DEMOGRAPHICS, POI, Edits, Points, Token, histog
 from mobclip.whatif.learned import Learned, Predicted
 
 NEAREST = 10
-SAMPLE = 2000  # cells whose nearest other cell says what is usual
+SAMPLE = 1000  # cells whose nearest other cell says what is usual
 UNUSUAL = 99.0  # percentile from which a token or an embedding is off what the model has seen
 TOGETHER = 16_000_000  # distances at once: 64 MB
 
@@ -210,7 +210,7 @@ class Bench:
         )
 
     def alike(self, name: str, cell: int, most: int = NEAREST) -> UInt64[np.ndarray, " found"]:
-        """Cells whose token of one modality is nearest to that of a cell; none where it has none."""
+        """Cells whose token of one modality is nearest; none where the cell has no such token."""
         row = self.row(cell)
         if not self._present[name][row]:
             return np.empty(0, np.uint64)
@@ -273,7 +273,11 @@ class Bench:
     ) -> Evidence:
         """`Evidence` of one cell, as it is or with another token."""
         own, present = self._own[name], self._present[name]
-        here, there, trust = changed or (own[row], bool(present[row]), self._trust[name][row])
+        here, there, trust = changed or (
+            own[row],
+            bool(present[row]),
+            float(self._trust[name][row]),
+        )
 
         def mean(step: int, dims: int, least: float) -> tuple[np.ndarray, float]:
             at = np.flatnonzero(reach[step])
@@ -317,7 +321,7 @@ class Bench:
             near_known=bool(present[beside > 0].any()),
             far=mean(reach[FAR] * others, LEAST_FAR),
             wide=total / max(float(wide @ present), LEAST_WIDE),
-            trust=self._trust[name][row],
+            trust=float(self._trust[name][row]),
         )
 
     # ---- what it means
@@ -506,5 +510,7 @@ def _squared(
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    if np.array_equal(one, other):
+        return 1.0
     size = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(np.clip(one @ other / size, -1, 1)) if size > 0 else 1.0
+    return float(np.clip(one @ other / size, -1, 1)) if size > 0 else 0.0

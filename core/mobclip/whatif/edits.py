@@ -16,10 +16,11 @@ from mobclip.textmap import TEXT_PREFIX
 
 POI, DEMOGRAPHICS = "poi", "demographics"
 COUNT, TOTAL, SHARE = "count_", "log_total", "hist_"
-LEAST_COSINE = 0.1  # of the known words of a cell to its text: below, their length says nothing
+LEAST_SHARE = 0.1  # of the known words in the text of a cell: below, their length says nothing
 NAME_WORDS = 2  # words of a place's name, about
 OFTEN = 40  # words offered where categories are codes
 LEAST_POINTS = 0.5  # a cell with fewer than this has none
+Number = float | int
 _STATES = {"hide": HIDDEN, "drop": GONE}
 
 
@@ -35,9 +36,9 @@ class Edits:
     states : modality -> HIDDEN (the cell's own token is not known) or GONE (nor what is around)
     """
 
-    points: Mapping[str, float] = field(default_factory=dict)
-    shares: Mapping[str, float] = field(default_factory=dict)
-    flows: float = 1.0
+    points: Mapping[str, Number] = field(default_factory=dict)
+    shares: Mapping[str, Number] = field(default_factory=dict)
+    flows: Number = 1.0
     states: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -131,6 +132,7 @@ class Points:
             if isinstance(found, Tfidf) and found.components is not None:
                 self._words = found
         self._terms: dict[str, list[int]] = {}
+        self._names: np.ndarray | None = None
         self._index = {one: i for i, one in enumerate(self._words.words)} if self._words else {}
 
     @property
@@ -145,7 +147,7 @@ class Points:
             return self.categories
         return tuple(one for one in self._words.common_words(2 * OFTEN) if len(one) > 2)[:OFTEN]
 
-    def edited(self, token: Token, points: Mapping[str, float]) -> tuple[Token, list[str]]:
+    def edited(self, token: Token, points: Mapping[str, Number]) -> tuple[Token, list[str]]:
         """The token with other points, and what has to be said of it."""
         values = token.values.astype(np.float64)
         before = self._counts(values)
@@ -154,7 +156,8 @@ class Points:
         after = dict(before)
         added = 0.0  # of no category that is counted
         words: dict[str, float] = {}
-        for name, n in points.items():
+        for name, wanted in points.items():
+            n = float(wanted)
             if name in after:
                 after[name] = max(after[name] + n, 0.0)
             else:
@@ -226,14 +229,39 @@ class Points:
         if not text.any():
             whole, estimated = known, False
         elif length > 0:
-            cosine = float(text @ known) / length
-            whole = text * (length / max(cosine, LEAST_COSINE))
-            estimated = cosine < 1 - 1e-4
+            estimated = float(text @ known) / length < 1 - 1e-4
+            whole = text * (length / max(self._share(text, known / length), LEAST_SHARE))
         else:
             whole = text * math.sqrt(max(others, 1.0) * NAME_WORDS) * self._usual_word()
         moved = whole + then - known
         size = float(np.linalg.norm(moved))
         return (moved / size if size > 0 else moved), estimated
+
+    def _share(
+        self, text: Float64[np.ndarray, " dims"], known: Float64[np.ndarray, " dims"]
+    ) -> float:
+        """How much of a text points where its known words do, beside the usual words of names."""
+        alone = float(text @ known)
+        names = self._usual_name()
+        if not names.any():
+            return alone
+        both = np.column_stack([known, names])
+        (share, rest), *_ = np.linalg.lstsq(both, text, rcond=1e-6)
+        return float(share) if share > 0 and rest > 0 else alone
+
+    def _usual_name(self) -> Float64[np.ndarray, " dims"]:
+        """Direction of all words that are of no category, each as often as cells have it."""
+        if self._names is None:
+            assert self._words is not None
+            assert self._words.components is not None
+            assert self._words.idf is not None
+            weight = self._words.idf * np.exp(1 - self._words.idf)  # by the share of cells with it
+            for name in self.categories:
+                weight[self._terms_of(name)] = 0
+            total = np.asarray(weight @ self._words.components, np.float64)
+            size = float(np.linalg.norm(total))
+            self._names = total / size if size > 0 else total
+        return self._names
 
     def _sum(
         self, counts: Mapping[str, float], words: Mapping[str, float]
@@ -250,8 +278,9 @@ class Points:
         if not often:
             return np.zeros(self._words.components.shape[1])
         at = np.array(list(often), np.int64)
-        n = np.array(list(often.values()))
-        weight = np.where(n < 1, n, 1 + np.log(np.maximum(n, 1))) * self._words.idf[at]
+        times = np.array(list(often.values()))
+        weight = np.where(times < 1, times, 1 + np.log(np.maximum(times, 1)))
+        weight = weight * self._words.idf[at]
         return np.asarray(weight @ self._words.components[at], np.float64)
 
     def _terms_of(self, name: str) -> list[int]:
@@ -273,7 +302,7 @@ class Points:
 def histograms(
     columns: Sequence[str], values: Float32[np.ndarray, "cells columns"]
 ) -> dict[str, tuple[int, ...]]:
-    """Variable -> numbers of its columns ``hist_<variable>_<bin>``, which sum to 1.
+    """Variable -> numbers of its columns ``hist_<variable>_<bin>``, if they sum to 1.
 
     Both parts of a name may have underscores; the variable is what the names of its bins share.
     """
@@ -291,6 +320,9 @@ def histograms(
             if end - start > 1 and len(whole) and np.abs(whole - 1).max() < 1e-3:
                 break
             end += 1
+        if not len(sample) or np.abs(sample[:, start:end].sum(axis=1) - 1).max() > 1e-3:
+            start = end
+            continue
         parts = [columns[i].split("_")[1:] for i in range(start, end)]
         shared = 1
         while all(len(one) > shared + 1 and one[shared] == parts[0][shared] for one in parts):
@@ -304,7 +336,7 @@ def moved_shares(
     token: Token,
     columns: Sequence[str],
     bins: Mapping[str, tuple[int, ...]],
-    shares: Mapping[str, float],
+    shares: Mapping[str, Number],
 ) -> tuple[Token, list[str]]:
     """The token with other shares of some bins; the rest of each histogram keeps its proportions.
 
@@ -318,12 +350,14 @@ def moved_shares(
         if not fixed:
             continue
         rest = [i for i in at if i not in fixed]
-        whole = sum(fixed.values())
-        if whole > 1 or not rest:
-            fixed = {i: one / whole if whole > 0 else 1 / len(fixed) for i, one in fixed.items()}
+        total = sum(fixed.values())
+        if total > 1 or not rest:
+            fixed = {i: one / total if total > 0 else 1 / len(fixed) for i, one in fixed.items()}
         left = 1 - sum(fixed.values())
-        before = values[rest].sum()
-        values[rest] = values[rest] * (left / before) if before > 0 else left / max(len(rest), 1)
-        for i, one in fixed.items():
-            values[i] = one
+        before = float(values[rest].sum())
+        if before > 0:
+            values[rest] *= left / before
+        else:
+            values[rest] = left / max(len(rest), 1)
+        values[list(fixed)] = list(fixed.values())
     return Token(values=values.astype(np.float32), present=True), []
