@@ -1,5 +1,6 @@
 """Values -> colours and their legend, the same way in every view."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ BLIND = (
     ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
      (-0.011820, 0.042940, 0.968881)),
 )  # fmt: skip
+FEW = 8  # clusters whose whole names stand in the legend
+LINE = 34  # letters of a shorter one
 ABSENT, PRESENT = "#c9ced3", "#1f7a8c"
 EMPTY = (150, 155, 160, 60)  # a cell without a value: a faint grey
 
@@ -198,6 +201,17 @@ def of_clusters(touching: np.ndarray) -> list[str]:
     return [stops[i] for i in spread(touching, apart(stops))]
 
 
+def _short(name: str) -> str:
+    """The first parts of a name that fit into one line of a legend."""
+    parts = re.split(r"(, | · )", name)
+    kept = parts[0]
+    for joint, part in zip(parts[1::2], parts[2::2], strict=True):
+        if len(kept) + len(joint) + len(part) > LINE:
+            break
+        kept += joint + part
+    return kept if len(kept) <= LINE else f"{kept[: LINE - 1].rstrip()}…"
+
+
 def clusters(labels: np.ndarray, names: Sequence[str], stops: Sequence[str]) -> Colouring:
     """Colour by cluster, with the name of each; -1, a cell that is in none, is faint grey."""
     codes = np.where(labels < 0, len(names), labels)
@@ -206,9 +220,12 @@ def clusters(labels: np.ndarray, names: Sequence[str], stops: Sequence[str]) -> 
         colours=np.vstack([known, np.array(EMPTY, np.uint8)])[codes],
         legend=Legend(
             title=f"{len(names)} clusters",
-            items=tuple(zip(stops, names, strict=True)),
-            note="named for what sets each apart from the rest of the place",
+            items=[
+                # Of many, short ones: they must leave room for the map.
+                (stop, f"{i} · {name if len(names) <= FEW else _short(name)}")
+                for i, (stop, name) in enumerate(zip(stops, names, strict=True), start=1)
+            ],
         ),
         values=np.where(labels < 0, np.nan, labels).astype(np.float32),
-        tip=Tip(label="Cluster", labels=names),
+        tip=Tip(label="Cluster", labels=[f"{i} · {name}" for i, name in enumerate(names, start=1)]),
     )

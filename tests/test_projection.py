@@ -140,7 +140,7 @@ def test_alignment_goes_by_the_cells_in_common(embeddings):
 
 
 def test_overlap_counts_common_neighbours(embeddings, monkeypatch):
-    monkeypatch.setattr("mobclip.projection.BLOCK", 500)  # several blocks
+    monkeypatch.setattr("mobclip.projection.BLOCK", 1)  # several blocks
     told: list[float] = []
     same = overlap(embeddings, embeddings, k=5, progress=told.append)
     assert (same == 1).all()

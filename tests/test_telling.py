@@ -79,13 +79,13 @@ def test_planted_clusters_are_named_for_what_was_planted(planted, labels):
     told = Traits(place).tell(labels, GROUPS)
     assert names(told) == [
         "cafes, breweries",
-        "many men aged 20–29, many no vehicles",
+        "many men aged 20–29, many with no vehicles",
         "mixed",
         "mixed (2)",
     ]
     assert {one.trait.label for one in told[0]} >= {"cafes", "breweries"}
     # Of two bins that make a whole, one is said.
-    assert {one.trait.label for one in told[1]} == {"men aged 20–29", "no vehicles"}
+    assert {one.trait.label for one in told[1]} == {"men aged 20–29", "with no vehicles"}
     assert told[2] == told[3] == ()
 
 
@@ -139,6 +139,8 @@ def test_correlates_are_those_of_numpy(planted):
     assert found[0][0].label == "cafes"
     by_hand = np.corrcoef(values[5:], np.log1p(counts[5:, 1]))[0, 1]
     assert found[0][1] == pytest.approx(by_hand, abs=1e-4)
+    nothing = rng.normal(size=len(CELLS))
+    assert Traits(place).correlates(nothing) == []
     mirrored = {trait.label: r for trait, r in Traits(place).correlates(-people[:, 0])}
     assert mirrored["men aged 20–29"] == pytest.approx(-1, abs=1e-3)
     assert mirrored["men aged 30 or more"] == pytest.approx(1, abs=1e-3)
@@ -185,8 +187,9 @@ def test_codes_are_no_words_but_names_of_venues_are(labels, tmp_path):
     ],
 )  # fmt: skip
 def test_categories_in_the_plural(category, many):
-    place = place_of({"poi": table("poi", CELLS[:, None] % 2, (f"count_{category}",))})
-    ((trait, _), *_) = Traits(place).correlates((CELLS % 2).astype(float))
+    values = np.arange(len(CELLS), dtype=float)
+    place = place_of({"poi": table("poi", values[:, None], (f"count_{category}",))})
+    ((trait, _), *_) = Traits(place).correlates(values)
     assert trait.label == many
 
 

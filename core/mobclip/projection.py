@@ -19,7 +19,7 @@ from mobclip.storage import read_parquet, write_parquet
 Method = Literal["pca", "umap"]
 NEIGHBOURS = 15
 MIN_DIST = 0.1
-BLOCK = 8_000_000  # similarities at once: 32 MB
+BLOCK = 300_000  # similarities at once: what a processor has at hand; 32 rows at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +271,7 @@ def overlap(
     if queries is not None and queries < len(rows):
         rng = np.random.default_rng(seed)
         asked = np.sort(rng.choice(len(rows), size=queries, replace=False))
-    step = max(1, BLOCK // len(rows))
+    step = max(32, BLOCK // len(rows))
     for start in range(0, len(asked), step):
         part = asked[start : start + step]
         near = [_nearest(space, part, k) for space in spaces]

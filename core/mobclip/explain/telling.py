@@ -13,9 +13,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from mobclip import featurizers, grid
-from mobclip.featurizers.tfidf import Tfidf
-from mobclip.modalities.poi import CODE
+from mobclip import grid
 from mobclip.place import MOBILITY, Place
 
 POI, DEMOGRAPHICS, WORDS, PRESENCE = "poi", "demographics", "words", "presence"
@@ -24,6 +22,7 @@ OFTEN = 0.1  # share of the cells that have a category, for it to tell anything 
 LOGIT = math.sqrt(3) / math.pi  # deviations per unit of log-odds (Chinn 2000)
 CHANCE = 3.5  # standard errors: one that is smaller may be an accident of a few cells
 COMMON = 300  # words that are looked at, where categories are codes
+RELATED = 0.2  # a weaker correlation is not worth telling
 ALIKE = 2  # of one group (bins of one histogram, categories, words) at most among the telling
 
 NUMBERS = {"none": "no", "one": "one", "two": "two", "three": "three", "four": "four"}
@@ -106,7 +105,7 @@ class Traits:
     ) -> list[tuple[Trait, float]]:
         """Traits whose (log) values go most with `values` over the cells: Pearson's r.
 
-        NaN among `values`: the cell is left out.
+        Only those of `RELATED` or more. NaN among `values`: the cell is left out.
         """
         known = np.isfinite(values)
         found: list[tuple[Trait, float]] = []
@@ -124,6 +123,7 @@ class Traits:
             scale = spread * everyone.std()
             r = np.divide(shared, scale, out=np.zeros_like(shared), where=scale > 1e-9)
             found += zip(block.traits, r.tolist(), strict=True)
+        found = [one for one in found if abs(one[1]) >= RELATED]
         found.sort(key=lambda one: -abs(one[1]))
         return _few_alike(found, lambda one: one[0], top)
 
@@ -174,18 +174,19 @@ def _varied(told: Sequence[Telling], top: int) -> tuple[Telling, ...]:
     return tuple(_few_alike(said, lambda one: one.trait, top))
 
 
-def _few_alike(found: Iterable[T], trait: Callable[[T], Trait], top: int) -> list[T]:
-    """The first `top`, at most `ALIKE` of a group, and about half of one kind."""
-    seen: Counter[str] = Counter()
-    kept = []
-    for one in found:
-        group, kind = f"group {trait(one).group}", f"kind {trait(one).kind}"
-        if seen[group] < ALIKE and seen[kind] <= top // 2:
-            seen.update((group, kind))
-            kept.append(one)
-        if len(kept) == top:
-            break
-    return kept
+def _few_alike(found: Sequence[T], trait: Callable[[T], Trait], top: int) -> list[T]:
+    """The first `top`, at most `ALIKE` of a group; of one kind about half, if there are others."""
+    groups: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    first: list[int] = []
+    spare: list[int] = []
+    for i, one in enumerate(found):
+        groups[trait(one).group] += 1
+        if groups[trait(one).group] > ALIKE:
+            continue
+        kinds[trait(one).kind] += 1
+        (first if kinds[trait(one).kind] <= top // 2 + 1 else spare).append(i)
+    return [found[i] for i in sorted([*first, *spare][:top])]
 
 
 def _compared(block: _Block, labels: np.ndarray, count: int, cells: int) -> list[list[Telling]]:
@@ -298,6 +299,8 @@ def _presence(name: str) -> Trait:
 
 
 def _of_points(place: Place) -> Iterable[_Block]:
+    from mobclip.modalities.poi import CODE  # brings pandas: only where it is needed
+
     table = place.tables[POI]
     rows, _ = grid.locate(place.cells, table.cells)
     counts = [
@@ -329,6 +332,9 @@ def _of_points(place: Place) -> Iterable[_Block]:
 
 def _of_words(place: Place) -> Iterable[_Block]:
     """Weights of common words, read back from the text columns; they are not counts."""
+    from mobclip import featurizers  # brings scikit-learn: only where it is needed
+    from mobclip.featurizers.tfidf import Tfidf
+
     folder = place.folder / "featurizers" / POI
     table = place.tables[POI]
     text = [i for i, name in enumerate(table.columns) if name.startswith("text_")]
@@ -441,8 +447,9 @@ def _bin(name: str, variable: str, part: str) -> Trait:
         who = what.removeprefix("age").strip()
         label = f"{who} aged {said}".strip()
     elif what.endswith("s") and (said[:1].isdigit() or said.split()[0] in NUMBERS):
-        # "one vehicle", "no vehicles", "three or more vehicles"
-        label = f"{NUMBERS.get(said, said)} {what[:-1] if said in ('1', 'one') else what}"
+        # "with one vehicle", "with no vehicles", "with three or more vehicles"
+        said = {"0": "no"}.get(said, NUMBERS.get(said, said))
+        label = f"with {said} {what[:-1] if said in ('1', 'one') else what}"
     else:
         label = f"{said} ({what})"
     return Trait(
