@@ -44,6 +44,7 @@ class Scores:
     rows: Sequence[Row]  # per run, protocol and metric
     seeds: int
     evaluation: Mapping[str, Any] | None  # where the rows are from it
+    command: str = "mobclip probe"  # what made the rows, where they are from a table
 
     @classmethod
     def load(cls, files: PlaceFiles, run: str, target: Target) -> "Scores":
@@ -63,6 +64,12 @@ class Scores:
         table = cache.load_probes(files) or {"rows": [], "seeds": []}
         rows = [row for row in table["rows"] if row["target"] == target.name]
         return cls(target=target, rows=rows, seeds=len(table["seeds"]), evaluation=None)
+
+    @classmethod
+    def of_rows(cls, target: Target, rows: Sequence[Row]) -> "Scores":
+        """Of a target that somebody brought along: what was computed just now."""
+        seeds = len(rows[0]["per_seed"]) if rows else 0
+        return cls(target=target, rows=rows, seeds=seeds, evaluation=None, command="")
 
     @property
     def metric(self) -> str:
@@ -97,9 +104,8 @@ class Scores:
     def ranges(self) -> str:
         """What the range beside a score is, and where it comes from."""
         if self.evaluation is None:
-            return (
-                f"± one standard deviation over {self.seeds} divisions into folds (`mobclip probe`)"
-            )
+            made = f" (`{self.command}`)" if self.command else ", computed now"
+            return f"± one standard deviation over {self.seeds} divisions into folds{made}"
         if self.metric == "r2":
             return "95 % intervals, found by drawing areas and seeds anew (`mobclip evaluate`)"
         return (

@@ -6,6 +6,7 @@ from cache import PlaceFiles
 from jobs import Job, scores_of
 from scores import PLACES, PROTOCOLS, Scores, metric_name
 
+from mobclip.place import Target
 from mobclip.probes import ProbeResult
 from mobclip.session import Selection
 
@@ -17,8 +18,13 @@ NAMES = {
 }
 
 
-def show(selection: Selection, files: PlaceFiles, scores: Scores, result: ProbeResult) -> None:
-    """What boosted trees make of the chosen embedding and target, or a way to find out."""
+def show(
+    selection: Selection, files: PlaceFiles, scores: Scores, result: ProbeResult, target: Target
+) -> None:
+    """What boosted trees make of the chosen embedding and target, or a way to find out.
+
+    result : of the usual probe, with all labels
+    """
     key = cache.probe_key(files, selection.run, result.target)
     job = st.session_state.get("job")
     if job is not None and job.finished:  # looked at before its scores are
@@ -46,18 +52,18 @@ def show(selection: Selection, files: PlaceFiles, scores: Scores, result: ProbeR
             "combinations too, if there are any. They take seconds for a small place and minutes "
             "for a large one, while everything else here goes on.",
             on_click=_start,
-            args=(files, selection.run, result.target),
+            args=(files, selection.run, target),
         )
 
 
-def _start(files: PlaceFiles, run: str, target: str) -> None:
+def _start(files: PlaceFiles, run: str, target: Target) -> None:
     running = st.session_state.get("job")
     if running is not None and not running.finished:
         return  # one at a time
     st.session_state["job"] = Job(
-        cache.probe_key(files, run, target),
+        cache.probe_key(files, run, target.name),
         cache.load_index(files, run).embeddings,
-        cache.load_place(files).targets[target],
+        target,
     )
 
 

@@ -1,9 +1,9 @@
-"""Charts of the probe view: all embeddings side by side, and predictions against what was measured.
+"""Charts of the probe view: all embeddings side by side, predictions, what labels are worth.
 
 Altair and pandas are imported where they are used: together they cost half a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import streamlit as st
@@ -11,17 +11,23 @@ from scores import PROTOCOLS, Scores, bounds, metric_name
 
 from mobclip.place import Target
 from mobclip.probes import ProbeResult
+from mobclip.probes.learning import Point
+from mobclip.probes.next_cells import Simulated
 from views.layers import NO_YES
 
 COLOURS = {"blocks": "#2a9db5", "random": "#9db4bf"}
 GREY = "#8a8f94"
 DOTS = 3000
 CLASSES = 8  # rows and columns of the confusion table; the smaller classes share the last
+AS_SET = "{run}, as set"  # the row of the sliders
 FLOOR = -0.5  # bars below it are cut off: one hopeless run must not flatten the others
 
 
-def ladder(scores: Scores, run: str) -> None:
-    """All runs side by side: what does this embedding add?"""
+def ladder(scores: Scores, run: str, live: Mapping[str, float] | None = None) -> None:
+    """All runs side by side: what does this embedding add?
+
+    live : protocol -> score as the sliders have it, drawn on top of the others
+    """
     st.markdown("**Against the other embeddings**")
     found = {protocol: scores.primary(protocol) for protocol in PROTOCOLS}
     if not found["blocks"]:
@@ -32,7 +38,7 @@ def ladder(scores: Scores, run: str) -> None:
 
     name = metric_name(scores.metric)
     order = list(found["blocks"])
-    table = pd.DataFrame(
+    bars_of = [
         {
             "Embedding": one,
             "Tested in": PROTOCOLS[protocol],
@@ -43,7 +49,22 @@ def ladder(scores: Scores, run: str) -> None:
         for protocol, rows in found.items()
         for one, row in rows.items()
         if one in order
-    )
+    ]
+    if live:
+        mine = AS_SET.format(run=run)
+        order = [mine, *order]
+        bars_of += [
+            {
+                "Embedding": mine,
+                "Tested in": PROTOCOLS[protocol],
+                name: value,
+                "low": value,
+                "high": value,
+            }
+            for protocol, value in live.items()
+        ]
+        run = mine
+    table = pd.DataFrame(bars_of)
     least = float(min(0.0, max(table["low"].min(), FLOOR)))
     most = 1.0 if table["high"].max() > 0.45 or scores.target.ceiling else 0.5
     base = alt.Chart(table).encode(
@@ -82,7 +103,13 @@ def ladder(scores: Scores, run: str) -> None:
     st.altair_chart(chart, key="ladder")
     cut = " Bars below the axis are cut off." if least == FLOOR else ""
     st.caption(
-        f"Thin lines: {scores.ranges}. The chosen embedding is drawn in full colour.{cut}"
+        f"Thin lines: {scores.ranges}. "
+        + (
+            "In full colour: the chosen embedding as the sliders have it, in the folds of one seed."
+            if live
+            else "The chosen embedding is drawn in full colour."
+        )
+        + cut
         + (f" {mark[2]}" if mark else "")
     )
 
@@ -215,3 +242,155 @@ def _fewer(truth: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[st
 
 def _short(names: Sequence[str]) -> bool:
     return max(len(name) for name in names) * len(names) <= 60
+
+
+# ---- what labels are worth -----------------------------------------------------------------------
+
+ORDERS = {"suggested": "suggested next", "random": "at random"}
+ORDER_COLOURS = {"suggested": "#d55e00", "random": "#8a8f94"}
+
+
+def curve(points: Sequence[Point], metric: str, now: int, best: tuple[str, float] | None) -> None:
+    """Score against the number of labels, with the spread over subsets.
+
+    now : labels that the slider leaves
+    best : name and score in new areas of the best other embedding with all labels
+    """
+    st.markdown("**What more labels bring**")
+    import altair as alt
+    import pandas as pd
+
+    name = metric_name(metric)
+    table = pd.DataFrame(
+        {
+            "Labels": one.labels,
+            "Tested in": PROTOCOLS[one.protocol],
+            name: float(np.mean(one.scores)),
+            "low": min(one.scores),
+            "high": max(one.scores),
+            "Subsets": len(one.scores),
+        }
+        for one in points
+    )
+    colour = alt.Color(
+        "Tested in:N",
+        sort=list(PROTOCOLS.values()),
+        scale=alt.Scale(domain=list(PROTOCOLS.values()), range=[COLOURS[one] for one in PROTOCOLS]),
+        legend=alt.Legend(
+            orient="bottom",
+            title=f"{name} in",
+            labelLimit=220,
+            symbolOpacity=1,
+            symbolType="circle",
+        ),
+    )
+    least = max(float(min(0.0, table["low"].min())), -1.0)
+    base = alt.Chart(table).encode(
+        x=alt.X(
+            "Labels:Q",
+            scale=alt.Scale(type="log", nice=False, padding=8),
+            axis=alt.Axis(title="Labels learned from", format="~s", grid=False, tickCount=5),
+        ),
+        color=colour,
+    )
+    scale = alt.Scale(domain=[least, 1.0])
+    layered = [
+        base.mark_area(opacity=0.18, clip=True).encode(
+            y=alt.Y("low:Q", scale=scale, title=name), y2="high:Q"
+        ),
+        base.mark_line(clip=True, strokeWidth=2).encode(y=alt.Y(f"{name}:Q", scale=scale)),
+        base.mark_point(clip=True, filled=True, size=45).encode(
+            y=alt.Y(f"{name}:Q", scale=scale),
+            tooltip=[
+                alt.Tooltip("Labels", format=","),
+                "Tested in",
+                *(alt.Tooltip(one, format=".3f") for one in (name, "low", "high")),
+                "Subsets",
+            ],
+        ),
+        alt.Chart(pd.DataFrame({"Labels": [now]}))
+        .mark_rule(color=GREY, strokeWidth=1.5)
+        .encode(x="Labels:Q"),
+    ]
+    if best is not None:
+        at = pd.DataFrame({"at": [best[1]], "text": [f"{best[0]}, all labels"]})
+        layered.append(
+            alt.Chart(at)
+            .mark_rule(color=GREY, strokeDash=[5, 3], clip=True)
+            .encode(y=alt.Y("at:Q", scale=scale))
+        )
+        layered.append(
+            alt.Chart(at)
+            .mark_text(color=GREY, align="left", baseline="bottom", dy=-3, clip=True)
+            .encode(x=alt.value(4), y=alt.Y("at:Q", scale=scale), text="text:N")
+        )
+    st.altair_chart(alt.layer(*layered).properties(height=380), key="curve")
+    st.caption(
+        "Each budget is drawn three times at random; the band is from the worst to the best of "
+        "them. Every point is scored on all units, each by a model that saw nothing of its fold. "
+        "Upright line: the labels that the slider leaves."
+        + (" Dashed: the best other embedding in new areas." if best else "")
+    )
+
+
+def orders(found: Sequence[Simulated], metric: str) -> None:
+    """What labelling in the suggested order would have brought, beside labelling at random."""
+    import altair as alt
+    import pandas as pd
+
+    name = metric_name(metric)
+    lines = []
+    for strategy, title in ORDERS.items():
+        runs = [one for one in found if one.strategy == strategy]
+        shortest = min(len(one.labels) for one in runs)
+        scores = np.array([one.scores[:shortest] for one in runs])
+        mean = np.nanmean(scores, axis=0)
+        error = np.nanstd(scores, axis=0, ddof=1) / np.sqrt(len(runs))
+        lines += [
+            {"Labels": n, "Order": title, name: m, "low": m - e, "high": m + e}
+            for n, m, e in zip(runs[0].labels, mean, error, strict=False)
+        ]
+    table = pd.DataFrame(lines)
+    low = max(float(table["low"].min()) - 0.02, -0.5)
+    scale = alt.Scale(domain=[low, min(1.0, float(table["high"].max()) + 0.05)])
+    base = alt.Chart(table).encode(
+        x=alt.X("Labels:Q", title="Labels given, in this order"),
+        color=alt.Color(
+            "Order:N",
+            sort=list(ORDERS.values()),
+            scale=alt.Scale(
+                domain=list(ORDERS.values()), range=[ORDER_COLOURS[one] for one in ORDERS]
+            ),
+            legend=alt.Legend(
+                orient="bottom", title="Labelled", symbolOpacity=1, symbolType="circle"
+            ),
+        ),
+    )
+    chart = alt.layer(
+        base.mark_area(opacity=0.15, clip=True).encode(
+            y=alt.Y("low:Q", scale=scale, title=f"{name} in new areas"), y2="high:Q"
+        ),
+        base.mark_line(clip=True, strokeWidth=2).encode(y=alt.Y(f"{name}:Q", scale=scale)),
+        base.mark_point(clip=True, filled=True, size=45).encode(
+            y=alt.Y(f"{name}:Q", scale=scale),
+            tooltip=["Order", "Labels", alt.Tooltip(name, format=".3f")],
+        ),
+    )
+    st.altair_chart(chart.properties(height=380), key="orders")
+    suggested, random = (
+        np.mean([one[name] for one in lines[1:] if one["Order"] == title])
+        for title in ORDERS.values()
+    )
+    gain = suggested - random
+    verdict = (
+        f"better by {gain:.3f}"
+        if gain >= 0.005
+        else f"worse by {-gain:.3f}"
+        if gain <= -0.005
+        else "no better and no worse"
+    )
+    st.caption(
+        f"Mean over {len(found) // len(ORDERS)} held-out parts of the map ± its standard error; "
+        "both orders start from the same ten random labels. For this target the suggested order "
+        f"is on average {verdict} than labelling at random."
+    )

@@ -1,5 +1,7 @@
 """Probe: how well an embedding predicts something that it was not given, and where it fails."""
 
+from collections.abc import Mapping
+
 import cache
 import numpy as np
 import state
@@ -18,61 +20,158 @@ from scores import (
     metric_name,
     with_bounds,
 )
+from streamlit.delta_generator import DeltaGenerator
 
 from mobclip.errors import ConfigError
 from mobclip.place import Target
 from mobclip.probes import ProbeResult
 from mobclip.session import Selection
-from views import boosting, charts, frame, layers
+from views import (
+    boosting,
+    charts,
+    frame,
+    layers,
+    probe_export,
+    probe_learn,
+    probe_own,
+    probe_paint,
+    probe_sliders,
+)
+from views import probe_work as work
+
+# Five layers side by side in a narrow panel.
+NARROW = (
+    "<style>.st-key-layer button,.st-key-paint-layer button{padding-inline:.2rem}"
+    ".st-key-layer button p{font-size:.85rem}.st-key-paint-layer button p{font-size:.85rem}</style>"
+)
+TABS = {"score": "Score", "learn": "Learn", "paint": "Paint", "own": "Your data"}
+BELOW = "max(380px, calc(100vh - 16rem))"  # height of a map with charts under it
 
 
 def show(selection: Selection, files: PlaceFiles) -> None:
     """The view."""
-    place = cache.load_place(files)
-    if not place.targets:
-        st.info(
-            f"**{place.title}** has no targets to predict. Name some under `targets:` in "
-            "data_manifest.yaml and tokenize it again.",
-            icon=":material/info:",
-        )
-        return
     left, right = frame.map_and_panel()
     with right:
-        target, part = _what(selection, files)
+        tab = _tab(selection)
+    st.html(NARROW)
+    if tab == "paint":
+        probe_paint.show(left, right, selection, files)
+    elif tab == "own":
+        probe_own.show(left, right, selection, files)
+    else:
+        _probed(left, right, selection, files, tab)
+
+
+def _tab(selection: Selection) -> str:
+    tab = selection.tab if selection.tab in TABS else "score"
+    st.session_state["tab"] = tab
+    st.segmented_control(
+        "What to do",
+        list(TABS),
+        format_func=TABS.__getitem__,
+        key="tab",
+        required=True,
+        width="stretch",
+        label_visibility="collapsed",
+        help="**Score**: how well something is predicted, with sliders for what the probe may "
+        "use. **Learn**: what more labels bring, and which to give next. **Paint**: label cells "
+        "on the map yourself. **Your data**: predict a table of yours.",
+        on_change=lambda: state.change(tab=st.session_state["tab"]),
+    )
+    return tab
+
+
+def _probed(
+    left: DeltaGenerator,
+    right: DeltaGenerator,
+    selection: Selection,
+    files: PlaceFiles,
+    tab: str,
+) -> None:
+    """Score and Learn: one target, what is predicted of it, and with what."""
+    place = cache.load_place(files)
+    targets = work.targets(files)
+    if not targets:
+        with right:
+            st.info(
+                f"**{place.title}** has no targets to predict. Bring one along (“Your data”), "
+                "paint one (“Paint”), or name some under `targets:` in data_manifest.yaml and "
+                "tokenize it again.",
+                icon=":material/info:",
+            )
+        frame.draw(left, selection, files, probe_paint.plain(selection, files))
+        return
+    with right, st.container(gap="small"):
+        target, part = _what(selection, targets)
+        asked = work.setting(selection, files, target)
+        usual = result = None
         try:
-            result = cache.load_probe(files, selection.run, target.name)
+            usual = work.result(files, target, work.Setting(run=selection.run))
+            # The sliders' share leaves each fold labels: what can be probed can be so too.
+            result = usual if asked.usual else work.result(files, target, asked)
         except ConfigError as error:  # too few units, or the same value everywhere
             st.info(f"This cannot be probed here: {error}", icon=":material/info:")
-            result = None
         layer = _layer(selection, target, result)
-        scores = Scores.load(files, selection.run, target)
-        if result is not None:
-            _scores(scores, selection, result)
-            boosting.show(selection, files, scores, result)
+        scores = _table(files, selection, target, usual)
+        if result is not None and usual is not None:
+            said = (
+                _scores(scores, selection, result) if asked.usual else _live(scores, result, usual)
+            )
+            if tab == "score":
+                probe_sliders.show(selection, files, target, asked)
+                st.caption(said)
+                if asked.usual:
+                    boosting.show(selection, files, scores, usual, target)
+            else:
+                probe_learn.panel(target, asked)
+                st.caption(said)
         if target.note:
             st.caption(f":material/info: {target.note}")
-    frame.draw(
-        left, selection, files, _colouring(layer, target, part, selection, files),
-        height="max(380px, calc(100vh - 16rem))",
-    )  # fmt: skip
+        colouring = _colouring(layer, target, part, files, result, asked)
+    frame.draw(left, selection, files, colouring, height=BELOW)
     if result is None:
         return
-    with left:
-        _warning(scores, selection.run)
+    if tab == "learn":
+        probe_learn.charts_of(files, target, asked, scores)
+        return
+    if asked.usual:
+        with left:
+            _warning(scores, selection.run)
     ladder, fit = st.columns(2, gap="medium")
     with ladder:
-        charts.ladder(scores, selection.run)
+        live = None if asked.usual else {one: s.mean for one, s in result.scores.items()}
+        charts.ladder(scores, selection.run, live)
     with fit:
         if target.kind in ("binary", "class"):
             charts.confusion(target, result)
         else:
             charts.scatter(target, part, result)
-    _details(scores, selection, files)
+    _details(scores, selection, files, target, part, result, asked)
 
 
-def _what(selection: Selection, files: PlaceFiles) -> tuple[Target, str]:
+def _table(
+    files: PlaceFiles, selection: Selection, target: Target, usual: ProbeResult | None
+) -> Scores:
+    """Scores of every run: from disk, or for a target of one's own computed now."""
+    if not work.is_own(files, target):
+        return Scores.load(files, selection.run, target)
+    rows: list[Row] = []
+    if usual is not None:
+        bar = st.empty()
+        for done, found in work.ladder_rows(files, target, files.runs):
+            rows = found
+            bar.progress(done, text="Probing the other embeddings …")
+        bar.empty()
+    return Scores.of_rows(target, rows)
+
+
+def _what(selection: Selection, targets: Mapping[str, Target]) -> tuple[Target, str]:
     """The chosen target, and which part of it where it is a composition."""
-    targets = cache.load_place(files).targets
+    if selection.target.startswith(probe_own.PREFIX) and selection.target not in targets:
+        st.caption(
+            ":material/link_off: The link is about data that somebody brought along; they stayed "
+            "in that session. Upload them again under “Your data”."
+        )
     name = selection.target if selection.target in targets else next(iter(targets))
     target = targets[name]
     parts = target.classes if target.kind == "composition" else ()
@@ -111,14 +210,16 @@ def _largest(target: Target) -> str:
 
 def _layer(selection: Selection, target: Target, result: ProbeResult | None) -> str:
     names = layers.names(target)
-    layer = selection.layer if selection.layer in names else "predicted"
+    layer = {"measured": "actual"}.get(selection.layer, selection.layer)
+    layer = layer if layer in names else "predicted"
     if result is None:
         layer = "actual"
     st.session_state["layer"] = layer
     wrong = (
         "**How right**: the probability that was given to the class that was measured."
         if target.kind in ("binary", "class")
-        else "**Error**: predicted minus measured; red is too high, blue too low."
+        else "**Error**: predicted minus measured; red is too high, blue too low. **Interval**: "
+        "how wide the 90 % interval of each cell is."
     )
     st.segmented_control(
         "On the map",
@@ -126,28 +227,63 @@ def _layer(selection: Selection, target: Target, result: ProbeResult | None) -> 
         format_func=names.__getitem__,
         key="layer",
         required=True,
+        width="stretch",
         disabled=result is None,
         help="**Predicted**: by models that never saw the area around the cell. **Measured**: "
-        f"the truth. {wrong}",
+        f"the truth. {wrong} **Folds**: which blocks of the map are held out together.",
         on_change=lambda: state.change(layer=st.session_state["layer"]),
     )
     return layer
 
 
 def _colouring(
-    layer: str, target: Target, part: str, selection: Selection, files: PlaceFiles
+    layer: str,
+    target: Target,
+    part: str,
+    files: PlaceFiles,
+    result: ProbeResult | None,
+    asked: work.Setting,
 ) -> Colouring:
-    if layer == "actual":
+    if layer == "actual" or result is None:
         return layers.measured(files, target, part, prefix="Measured: ")
-    draw = layers.error if layer == "error" else layers.predicted
-    return draw(files, selection.run, target, part)
+    if layer == "folds":
+        return layers.folds(result, target)
+    if layer == "width":
+        found = work.intervals(files, target, part, asked)
+        low, high = work.bounds(target, found)
+        held = f"{found.coverage:.0%} of units in unseen areas lay inside"
+        return layers.width(low, high, target, part, held)
+    draw = layers.error_of if layer == "error" else layers.predicted_by
+    return draw(result, target, part)
 
 
-def _scores(scores: Scores, selection: Selection, result: ProbeResult) -> None:
+def _live(scores: Scores, result: ProbeResult, usual: ProbeResult) -> str:
+    """Both scores as the sliders have them; in words, what they say."""
+    name = metric_name(scores.metric)
+    for column, protocol in zip(st.columns(2), ("blocks", "random"), strict=True):
+        # Both of the first seed's folds.
+        now, before = (one.scores[protocol].per_seed[0] for one in (result, usual))
+        column.metric(
+            f"{name} in {PLACES[protocol].lower()}",
+            f"{now:.3f}",
+            delta=f"{now - before:+.3f}",
+            help="As the sliders are, in the folds of one seed. Below: the difference from all "
+            f"labels and all evidence in the same folds ({before:.3f}). "
+            f"{metric_help(scores.metric)}",
+        )
+    gap = result.scores["random"].mean - result.scores["blocks"].mean
+    return (
+        f"Scattered gaps score {abs(gap):.3f} {'higher' if gap >= 0 else 'lower'} than new areas. "
+        f"All {result.n:,} {_units(scores.target)} are predicted, also those whose labels were "
+        "not used."
+    )
+
+
+def _scores(scores: Scores, selection: Selection, result: ProbeResult) -> str:
+    """Both scores of the tables; in words, what they say together."""
     mine = scores.of(selection.run).get(scores.metric, {})
     if set(mine) < set(PROTOCOLS):
-        st.info("This embedding has no scores yet. Run `mobclip probe` on this place.")
-        return
+        return "This embedding has no scores yet. Run `mobclip probe` on this place."
     name = metric_name(scores.metric)
     how = {
         "blocks": "Whole blocks of the map are held out and predicted: as if for a district "
@@ -167,7 +303,7 @@ def _scores(scores: Scores, selection: Selection, result: ProbeResult) -> None:
             help=f"{text} The range is {scores.ranges}.",
         )
     blocks, random = mine["blocks"], mine["random"]
-    st.caption(f"{_gap(scores, result, blocks, random)} {blocks['n']:,} {_units(scores.target)}.")
+    return f"{_gap(scores, result, blocks, random)} {blocks['n']:,} {_units(scores.target)}."
 
 
 def _units(target: Target) -> str:
@@ -223,8 +359,16 @@ def _warning(scores: Scores, run: str) -> None:
     )
 
 
-def _details(scores: Scores, selection: Selection, files: PlaceFiles) -> None:
-    """What only some readers want: the other measures, intervals of prediction, the report."""
+def _details(
+    scores: Scores,
+    selection: Selection,
+    files: PlaceFiles,
+    target: Target,
+    part: str,
+    result: ProbeResult,
+    asked: work.Setting,
+) -> None:
+    """What only some readers want: the other measures, intervals of prediction, downloads."""
     held = scores.coverage(selection.run)
     if held is not None:
         unit = scores.target.unit
@@ -236,12 +380,17 @@ def _details(scores: Scores, selection: Selection, files: PlaceFiles) -> None:
         )
     mine = scores.of(selection.run)
     report = cache.report_file(files)
-    measures, download = st.columns([3, 1], gap="medium")
+    measures, download, whole = st.columns([2.4, 1.4, 1], gap="medium")
     if mine:
         with measures.expander("All measures of this embedding and target"):
             _measures(mine)
+    with download.popover(
+        "Predictions", icon=":material/download:", width="stretch",
+        help="Predicted and measured value of every cell, with its 90 % interval.",
+    ):  # fmt: skip
+        probe_export.show(selection, files, target, part, result, asked)
     if report is not None:
-        download.download_button(
+        whole.download_button(
             "Evaluation report",
             report.read_bytes,
             file_name=f"mobclip-{files.key}.html",
