@@ -32,6 +32,8 @@ def style() -> None:
         "<style>.block-container{padding:1.1rem 1.6rem 1rem;max-width:none}"
         "header[data-testid=stHeader]{background:transparent;height:2.2rem}"
         "[data-testid=stMetricValue]{font-size:1.6rem}"
+        # The map stays in sight while a long panel is scrolled.
+        ".st-key-hexagons{position:sticky;top:2.4rem}"
         "[data-testid=stSidebarHeader]{height:1.2rem;margin-bottom:0}</style>"
     )
 
