@@ -6,6 +6,7 @@ from cache import PlaceFiles, load_place
 
 from mobclip import __version__
 from mobclip.errors import MobclipError
+from mobclip.replay import replay
 from mobclip.session import LARGEST, Selection, Session
 
 
@@ -27,15 +28,9 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             help="Takes back the last cell, search, area or label.",
             on_click=state.undo,
         )
-        place = load_place(files)
-        about = {
-            "mobclip": __version__,
-            "place": place.name,
-            "place_key": place.provenance.get("key"),
-        }
         st.download_button(
             "Save this session",
-            lambda: state.whole(selection).to_json(made_with=about),
+            lambda: _file(state.whole(selection), files),
             file_name=f"mobclip-{files.key}.session.json",
             mime="application/json",
             icon=":material/download:",
@@ -65,3 +60,14 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         st.caption("The address of this page is a link to what you see, but for areas and labels.")
     if problem := st.session_state.pop("session_problem", None):
         st.warning(problem, icon=":material/error:")
+
+
+def _file(session: Session, files: PlaceFiles) -> str:
+    """The session with the numbers that it shows, and what made them."""
+    place = load_place(files)
+    about = {"mobclip": __version__, "place": place.name, "key": place.provenance.get("key")}
+    try:
+        said = replay(place, session)
+    except MobclipError as error:  # a target that was brought along, say: the rest is kept
+        said = {"problem": str(error)}
+    return session.to_json(made_with=about, said=said)

@@ -376,6 +376,55 @@ def probe(
 
 
 @app.command()
+def replay(
+    session: Annotated[
+        Path, typer.Argument(help="A file that the app saved (Session, Save this session).")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Write the numbers to this file, as JSON.")
+    ] = None,
+) -> None:
+    """The numbers of a session that was saved in the app, without the app."""
+    from mobclip import replay as sessions
+    from mobclip.place import Place
+    from mobclip.session import Session
+    from mobclip.storage import read_json, write_json
+
+    given = Session.load(session)
+    place = Place.load(sessions.place_of(given, _settings.get().data))
+    said = sessions.replay(place, given)
+    console.print(f"[bold]{place.title}[/], {said['run']}")
+    if "similar" in said:
+        table = Table("", "cell", "similarity")
+        for rank, one in enumerate(said["similar"], 1):
+            table.add_row(str(rank), one["h3"], f"{one['score']:.4f}")
+        console.print(table)
+    for name in ("probe", "painted"):
+        if name in said:
+            parts = (
+                f"{key} {one:.4f}" if isinstance(one, float) else f"{key} {one}"
+                for key, one in said[name].items()
+            )
+            console.print(f"{name}: {', '.join(parts)}", highlight=False)
+    if out is not None:
+        write_json(out, said)
+        console.print(f"Written: {out}", highlight=False)
+    saved = read_json(session).get("said")
+    if saved is None:
+        return
+    if "problem" in saved:
+        raise ConfigError(f"when it was saved, the session had no numbers: {saved['problem']}")
+    unlike = sessions.differences(saved, said)
+    if unlike:
+        more = f" and {len(unlike) - 1} more" if len(unlike) > 1 else ""
+        raise ConfigError(
+            f"these are not the numbers that were saved ({unlike[0]}{more}). The place or the run "
+            "was made anew since, or by another version."
+        )
+    console.print("These are the numbers that were saved.")
+
+
+@app.command()
 def coverage(
     place: PlaceName,
     resolution: Resolution = None,

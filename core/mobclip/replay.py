@@ -1,0 +1,158 @@
+"""A saved session again, without a page: the numbers that it showed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobclip import explain, grid
+from mobclip.baselines import BASELINES
+from mobclip.embeddings import Embeddings
+from mobclip.errors import ArtefactError, ConfigError
+from mobclip.fusion import FUSION_FILE, GONE, Fusion
+from mobclip.place import Place, Target, TargetKind
+from mobclip.probes import PROTOCOLS, folds_of, learning, metrics, probe
+from mobclip.probes.labels import LabelProbe, Painted, is_number
+from mobclip.session import Selection, Session
+from mobclip.splits import Folds
+
+TOLERANCE = 1e-4  # of a score between two machines: sums are added in another order
+
+
+def replay(place: Place, session: Session) -> dict[str, Any]:
+    """What a session says of a place.
+
+    Returns
+    -------
+    JSON-able: ``place``, ``run``; ``similar``, a list of {h3, score}, where it asks for places;
+    ``probe`` of its target, where it has one or is at the probe: the main score in random folds
+    and in blocks, with the labels, numbers and evidence that it leaves; ``painted``, where cells
+    were labelled: classes, cells, and the score on blocks or why there is none
+
+    Raises
+    ------
+    ArtefactError : the place has no such run
+    ConfigError : no such target, or too few units of it
+    """
+    selection = session.selection
+    path = place.folder / "runs" / selection.run / "embeddings.parquet"
+    if not selection.run or not path.is_file():
+        has = ", ".join(place.runs()) or "none"
+        raise ArtefactError(
+            f"{place.name} has no run {selection.run!r}; it has {has}. Make it: `mobclip embed`."
+        )
+    said: dict[str, Any] = {"place": place.folder.name, "run": selection.run}
+    found = explain.answer(place, selection, session.area)
+    if found is not None:
+        said["similar"] = [
+            {"h3": cell, "score": float(score)}
+            for cell, score in zip(grid.to_strings(found.cells), found.scores, strict=True)
+        ]
+    if place.targets and (selection.target or selection.view == "probe"):
+        said["probe"] = _probe(place, selection)
+    painted = _painted(place, session)
+    if painted:
+        said["painted"] = painted
+    return said
+
+
+def differences(saved: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
+    """Where two replays say different things, in words; scores within 1e-4 are the same."""
+    lines = []
+    for name in ("place", "run", "similar", "probe", "painted"):
+        lines += _unlike(name, saved.get(name), again.get(name))
+    return lines
+
+
+def _unlike(name: str, saved: Any, again: Any) -> list[str]:
+    if isinstance(saved, Mapping) and isinstance(again, Mapping):
+        pairs = {key: (saved.get(key), again.get(key)) for key in [*saved, *again]}
+        return [line for key, pair in pairs.items() for line in _unlike(f"{name} {key}", *pair)]
+    if isinstance(saved, list) and isinstance(again, list) and len(saved) == len(again):
+        ranked = enumerate(zip(saved, again, strict=True), 1)
+        return [line for rank, pair in ranked for line in _unlike(f"{name} {rank}", *pair)]
+    numbers = isinstance(saved, int | float) and isinstance(again, int | float)
+    if numbers and abs(saved - again) <= TOLERANCE:
+        return []
+    return [] if saved == again else [f"{name}: saved {saved}, now {again}"]
+
+
+def _probe(place: Place, selection: Selection) -> dict[str, Any]:
+    name = selection.target or next(iter(place.targets))
+    if name not in place.targets:
+        raise ConfigError(
+            f"{place.name} has no target {name!r}; it has {', '.join(place.targets)}. A target "
+            "that somebody brought along is in the file that it came from, not in the session."
+        )
+    target = place.targets[name]
+    embeddings = Embeddings.load(place.folder / "runs" / selection.run / "embeddings.parquet")
+    usual = Selection()
+    whole = all(
+        getattr(selection, field) == getattr(usual, field)
+        for field in ("budget", "dims", "using", "alpha")
+    )
+    if whole:
+        recipe = BASELINES.get(selection.run)
+        kind = recipe.probe if recipe else "ridge"
+        result = probe(embeddings, target, seeds=(0,), probe=kind)
+        scores = {str(one): result.scores[one].mean for one in PROTOCOLS}
+    else:
+        scores = _limited(place, embeddings, target, selection)
+    return {"target": name, "metric": metrics.PRIMARY[target.kind], **scores}
+
+
+def _limited(
+    place: Place, embeddings: Embeddings, target: Target, selection: Selection
+) -> dict[str, float]:
+    """Scores with the labels, numbers and evidence that the selection leaves."""
+    vectors = embeddings.vectors
+    hidden = [one for one in place.modalities if one not in selection.using]
+    if selection.using and hidden:
+        model = place.folder / "runs" / selection.run / FUSION_FILE
+        if model.is_file():  # of other runs no evidence can be hidden: the page says so
+            vectors = Fusion.load(model).embed(place, states=dict.fromkeys(hidden, GONE))
+    features = target.units_of(vectors[:, : selection.dims or None].astype(np.float64))
+    cells = target.cell_of_unit(place.cells)
+    return {
+        protocol: learning.learned(
+            features,
+            target.actual,
+            Folds(of_unit=folds_of(cells, protocol=protocol, seed=0)),
+            kind=target.kind,
+            share=selection.budget,
+            alpha=selection.alpha or None,
+        ).score
+        for protocol in PROTOCOLS
+    }
+
+
+def _painted(place: Place, session: Session) -> dict[str, Any]:
+    if not session.labels:
+        return {}
+    kind: TargetKind = "number" if all(map(is_number, session.labels.values())) else "class"
+    painted = Painted.of(session.labels, place.cells, kind=kind)
+    said: dict[str, Any] = {"kind": kind, "cells": len(painted.rows), "classes": painted.counts}
+    if kind == "number":
+        del said["classes"]
+    if painted.missing:
+        return {**said, "missing": painted.missing}
+    run = place.folder / "runs" / session.selection.run
+    vectors = Embeddings.load(run / "embeddings.parquet").vectors.astype(np.float64)
+    score = LabelProbe(painted=painted, features=vectors, cells=place.cells).score
+    if isinstance(score, str):
+        return {**said, "missing": score}
+    return {**said, **score.metrics}
+
+
+def place_of(session: Session, data: Path) -> Path:
+    """Folder of the place that a session is about; `ArtefactError` if it is not in `data`."""
+    name = session.selection.place
+    folder = data / "places" / name
+    if not name or Path(name).name != name or not (folder / "place.yaml").is_file():
+        there = ", ".join(sorted(one.parent.name for one in data.glob("places/*/place.yaml")))
+        raise ArtefactError(
+            f"the session is about the place {name!r}, which is not in {data / 'places'} "
+            f"({there or 'it is empty'}). Make it, or give its folder: `mobclip --data ... replay`."
+        )
+    return folder
