@@ -47,7 +47,7 @@ export const CSS = `
 .mobclip-map .tip { padding: 4px 8px; pointer-events: none; white-space: nowrap; display: none; z-index: 2; }
 .mobclip-map .tip code { font-family: var(--st-code-font, monospace); font-size: 11.5px; opacity: .75; }
 .mobclip-map .message { left: 50%; top: 50%; transform: translate(-50%, -50%); padding: 14px 18px; max-width: 380px; font-size: 14px; }
-.mobclip-map .note { right: 10px; bottom: 10px; padding: 4px 8px; max-width: 45%; font-size: 11.5px; pointer-events: none; }
+.mobclip-map .note { right: 10px; bottom: 10px; padding: 4px 8px; max-width: min(300px, 45%); font-size: 11.5px; pointer-events: none; }
 .mobclip-map .note.above { bottom: auto; top: 10px; right: 54px; }
 .mobclip-map .message:empty, .mobclip-map .note:empty, .mobclip-map .hint:empty { display: none; }
 .mobclip-map .divider { position: absolute; top: 0; bottom: 0; width: 0; outline: none; cursor: ew-resize; touch-action: none; }
@@ -119,10 +119,10 @@ export function drawTools({tools: bar, hint}, tools) {
   const focused = active && bar.contains(active) ? active.getAttribute('aria-label') : null;
   bar.replaceChildren();
   bar.style.display = tools.offered.length > 1 ? '' : 'none';
-  hint.textContent = TOOLS[tools.tool].hint;
+  hint.textContent = tools.hint;
   for (const name of tools.offered) {
     const element = button(bar, {icon: name, label: TOOLS[name].label, act: () => tools.choose(name)});
-    element.dataset.tool = name;
+    element.title = [TOOLS[name].label, TOOLS[name].hint].filter(Boolean).join('. ');
     element.setAttribute('aria-pressed', name === tools.tool);
   }
   if (tools.tool === 'brush') {

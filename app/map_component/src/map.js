@@ -17,8 +17,7 @@ import {Tools} from './tools.js';
 const places = (window.__mobclipPlaces ??= new Map());
 const MOST_PLACES = 3;
 
-const FLAT = 'Drawn without WebGL 2, which this browser does not offer or has switched off: from afar as larger cells in the ' +
-  'mean colour of theirs. Everything works.';
+const FLAT = 'Drawn without WebGL 2, which this browser does not offer: from afar, larger cells in the mean colour of theirs.';
 const LOST = 'The browser took the graphics memory away from this map. Reload the page to draw it again.';
 const BUILD_MS = 25; // outlines computed between two answers to the hand
 const SHOW_MS = 1000; // and shown so often
@@ -213,6 +212,7 @@ export class HexMap {
 
   areaChosen(area) {
     this.parts.live.textContent = 'Area chosen.';
+    this.tools.learnt();
     this.root.dataset.areas = Number(this.root.dataset.areas ?? 0) + 1;
     this.send('area', area);
   }

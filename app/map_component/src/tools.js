@@ -17,7 +17,7 @@ const MOST_POINTS = 300;
 const MOST_CELLS = 4000;
 
 // The choice outlives the element: one for the whole browser tab.
-const kept = (window.__mobclipTool ??= {tool: 'click', k: 1});
+const kept = (window.__mobclipTool ??= {tool: 'click', k: 1, learnt: {}});
 
 export class Tools {
   constructor(map) {
@@ -60,6 +60,16 @@ export class Tools {
     }
     this.map.toolChanged();
     this.draw();
+  }
+
+  // How a tool works is said until it has been used once; after that its button's tooltip says it.
+  get hint() {
+    return kept.learnt[this.tool] ? '' : TOOLS[this.tool].hint;
+  }
+
+  learnt() {
+    kept.learnt[this.tool] = true;
+    this.map.toolChanged();
   }
 
   setRings(k) {
