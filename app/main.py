@@ -12,12 +12,18 @@ st.set_page_config(
 
 import cache  # noqa: E402  page configuration comes first
 import state  # noqa: E402
-from views import classroom, frame, probe, similar, train  # noqa: E402
+from views import classroom, frame, modalities, probe, similar, train  # noqa: E402
 from views import map as map_view  # noqa: E402
 
 from mobclip.errors import MobclipError  # noqa: E402
 
-VIEWS = {"map": map_view.show, "similar": similar.show, "probe": probe.show, "train": train.show}
+VIEWS = {
+    "map": map_view.show,
+    "similar": similar.show,
+    "probe": probe.show,
+    "modalities": modalities.show,
+    "train": train.show,
+}
 
 WITHOUT_RUN = ("train", "data")  # views that need no embedding
 

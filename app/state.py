@@ -20,6 +20,7 @@ VIEWS = {
     "map": "Map",
     "similar": "Similar places",
     "probe": "Probe",
+    "modalities": "Modalities",
     "train": "Train",
 }
 UNSCORED = ("mobclip", "propagated", "mobclip-paper", "pca")  # opened so while there are no scores

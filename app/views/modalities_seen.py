@@ -1,0 +1,242 @@
+"""Modalities, "What the model sees": a card for each kind of evidence of the chosen cell."""
+
+from collections.abc import Sequence
+
+import cache
+import numpy as np
+import state
+import streamlit as st
+from cache import PlaceFiles
+from colours import shown
+
+from mobclip import grid
+from mobclip.place import MOBILITY
+from mobclip.session import Selection
+from mobclip.whatif import (
+    Amount,
+    Bench,
+    Tied,
+    TripsSeen,
+    people_seen,
+    points_seen,
+    trips_seen,
+)
+from views import frame
+from views import modalities_bench as shared
+
+HERE, USUAL = "#2a9db5", "#d0661f"  # bars of the cell; ticks of the mean cell
+TO, FROM = "#0072b2", "#e69f00"  # rings around partners
+ICONS = {
+    "poi": ":material/storefront:",
+    "imagery": ":material/satellite_alt:",
+    "demographics": ":material/groups:",
+    "mobility": ":material/commute:",
+}
+NONE_HERE = {
+    "poi": "No point of interest is known here. The model knows that, and expects what is usual "
+    "around.",
+    "imagery": "No picture covers this cell. The model goes by the cells around that have one.",
+    "demographics": "Nobody is counted here, or no census reaches the cell. The model goes by the "
+    "cells around.",
+    "mobility": "No trip starts or ends here. The model knows that, and goes by the cells around.",
+}
+
+
+def show(selection: Selection, files: PlaceFiles, run: str) -> dict[str, str]:
+    """The cards; returns cells to be marked on the map, and their colour."""
+    place, bench = cache.load_place(files), shared.bench(files, run)
+    row = frame.row_of(files, selection.cell)
+    frame.cell_card(selection, files)
+    marks: dict[str, str] = {}
+    for name in place.modalities:
+        with st.container(border=True):
+            st.markdown(f"{ICONS.get(name, ':material/category:')} **{frame.modality_name(name)}**")
+            if not place.present[name][row]:
+                st.caption(NONE_HERE.get(name, "Nothing of this kind is known here."))
+            elif name == MOBILITY:
+                marks = _trips(files, row)
+            elif name == "poi" and bench.points is not None:
+                _points(files, row, bench)
+            elif name == "demographics":
+                _people(files, row)
+            else:
+                _alike(name, selection, files, bench)
+    return marks
+
+
+def _points(files: PlaceFiles, row: int, bench: Bench) -> None:
+    assert bench.points is not None
+    seen = points_seen(cache.load_place(files), row, bench.points)
+    if seen is None:
+        return
+    st.markdown(_compared(seen.total, "cells that have any"))
+    if seen.categories:
+        bars(seen.categories, "Points", key="points_seen")
+        if seen.others >= 1:
+            st.caption(f"And {shown(seen.others)} of other categories.")
+    else:
+        st.caption("Categories of this place are codes without names; the words speak instead.")
+    if seen.words:
+        st.markdown("Words: " + " · ".join(seen.words))
+
+
+def _people(files: PlaceFiles, row: int) -> None:
+    seen = people_seen(cache.load_place(files), row)
+    if seen is None:
+        return
+    for number in seen.numbers:
+        if number.name == "people per km²":
+            st.markdown(_compared(number, "cells with people"))
+    if seen.histograms:
+        by_name = {one.variable: one for one in seen.histograms}
+        chosen = st.selectbox(
+            "Shares by",
+            list(by_name),
+            format_func=str.capitalize,
+            key="people_seen_variable",
+            help="Each census table of this place; the bars of one sum to 100 %.",
+        )
+        shares = [
+            Amount(name=one.name, here=100 * one.here, usual=100 * one.usual)
+            for one in by_name[chosen].bins
+        ]
+        bars(shares, "Share, %", key="people_seen")
+    others = [one for one in seen.numbers if one.name != "people per km²"]
+    if others:
+        st.caption(
+            " · ".join(f"{one.name} {shown(one.here)} (usual {shown(one.usual)})" for one in others)
+        )
+
+
+def _trips(files: PlaceFiles, row: int) -> dict[str, str]:
+    place = cache.load_place(files)
+    assert place.graph is not None
+    seen = trips_seen(place.graph, row)
+    if seen is None:
+        return {}
+    st.markdown(
+        f"**{shown(seen.out.here)}** trips leave and **{shown(seen.into.here)}** arrive; usual are "
+        f"{shown(seen.out.usual)}. More leave than from {100 * seen.out.below:.0f} % of the cells "
+        "with trips."
+    )
+    centres = cache.load_centres(files)
+    rows = _partners(seen)
+    names = grid.to_strings(place.cells[rows])
+    away = grid.distances_km(centres[rows], centres[[row]])
+    out, into = ({one.row: one for one in ties} for ties in (seen.to, seen.come))
+
+    def share(ties: dict[int, Tied], one: int) -> float | None:
+        return 100 * ties[one].share if one in ties else None
+
+    def go() -> None:
+        marked = st.session_state["partners"].selection.rows
+        if marked:
+            frame.fly_to(files, names[marked[0]])
+
+    st.dataframe(
+        {
+            "Partner": names,
+            "km": away,
+            "To": [share(out, one) for one in rows.tolist()],
+            "From": [share(into, one) for one in rows.tolist()],
+        },
+        key="partners",
+        hide_index=True,
+        height=min(38 + 35 * len(names), 250),
+        selection_mode="single-row",
+        on_select=go,
+        column_config={
+            "Partner": st.column_config.TextColumn(
+                help="Cells that most trips go to or come from. Mark a row to go there."
+            ),
+            "km": st.column_config.NumberColumn("km", format="%.1f", width=56),
+            "To": st.column_config.NumberColumn(
+                "To", format="%.1f %%", width=68, help="Share of all that leave the cell."
+            ),
+            "From": st.column_config.NumberColumn(
+                "From", format="%.1f %%", width=68, help="Share of all that arrive."
+            ),
+        },
+    )
+    st.caption("Ringed on the map: blue, most go there; orange, more come from there.")
+    return {
+        name: TO if (share(out, one) or 0) >= (share(into, one) or 0) else FROM
+        for name, one in zip(names, rows.tolist(), strict=True)
+    }
+
+
+def _partners(seen: TripsSeen) -> np.ndarray:
+    """Rows of the partners, by the larger of their two shares."""
+    share = {}
+    for one in (*seen.to, *seen.come):
+        share[one.row] = max(share.get(one.row, 0.0), one.share)
+    return np.array(sorted(share, key=lambda row: -share[row]), np.int64)
+
+
+def _alike(name: str, selection: Selection, files: PlaceFiles, bench: Bench) -> None:
+    place = cache.load_place(files)
+    columns = len(place.tables[name].columns)
+    what = "its picture" if name == "imagery" else "this"
+    st.caption(
+        f"The model is given {columns} numbers read off {what}, not the thing itself, and this "
+        "place keeps no more. They show in what they find alike."
+    )
+    found = bench.alike(name, int(place.cells[frame.row_of(files, selection.cell)]), 5)
+    names = grid.to_strings(found)
+    centres = cache.load_centres(files)
+    rows, _ = grid.locate(place.cells, found)
+    here = centres[[frame.row_of(files, selection.cell)]]
+    away = dict(zip(names, grid.distances_km(centres[rows], here), strict=True))
+
+    def go() -> None:
+        cell = st.session_state.get(f"alike {name}")
+        if cell:
+            state.choose_cell(cell)
+            frame.fly_to(files, cell)
+
+    st.session_state[f"alike {name}"] = None
+    st.pills(
+        f"Most alike by {what} alone",
+        names,
+        format_func=lambda one: f"…{one.rstrip('f')[-5:]} · {away[one]:.0f} km",
+        key=f"alike {name}",
+        help="The five cells whose numbers are nearest, by the end of their id and how far away "
+        "they are. Choose one to go there.",
+        on_change=go,
+    )
+
+
+def _compared(amount: Amount, among: str) -> str:
+    return (
+        f"**{shown(amount.here)}** {amount.name}; usual are {shown(amount.usual)}. More than in "
+        f"{100 * amount.below:.0f} % of the {among}."
+    )
+
+
+def bars(amounts: Sequence[Amount], title: str, *, key: str) -> None:
+    """Bars of what is here, ticks of what is usual."""
+    import altair as alt
+    import pandas as pd
+
+    order = [one.name for one in amounts]
+    table = pd.DataFrame(
+        {
+            "What": order,
+            "Here": [one.here for one in amounts],
+            "Usual": [one.usual for one in amounts],
+        }
+    )
+    base = alt.Chart(table).encode(
+        y=alt.Y("What:N", sort=order, title=None, axis=alt.Axis(labelLimit=130)),
+        tooltip=[
+            "What",
+            alt.Tooltip("Here", format=",.3g"),
+            alt.Tooltip("Usual", format=",.3g"),
+        ],
+    )
+    here = base.mark_bar(color=HERE, height={"band": 0.7}).encode(
+        x=alt.X("Here:Q", title=title, axis=alt.Axis(tickCount=4, grid=False))
+    )
+    usual = base.mark_tick(color=USUAL, thickness=3, height={"band": 0.9}).encode(x="Usual:Q")
+    st.altair_chart((here + usual).properties(height=18 * len(order) + 34), key=key)
+    st.caption("Bars: this cell. Orange marks: the mean cell that has such evidence.")

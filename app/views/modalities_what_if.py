@@ -1,0 +1,368 @@
+"""Modalities, "What if": edits of the chosen cell, and what comes of them."""
+
+from collections.abc import Mapping
+
+import cache
+import state
+import streamlit as st
+from cache import PlaceFiles
+from colours import shown
+
+from mobclip import grid
+from mobclip.fusion import GONE, HIDDEN
+from mobclip.place import MOBILITY
+from mobclip.session import Selection
+from mobclip.whatif import Bench, Edits, Predicted, WhatIf, bin_name, people_seen
+from views import frame
+from views import modalities_bench as shared
+from views.layers import NO_YES
+
+FLOWS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
+MOST_POINTS = 1000
+DOT, BEFORE, AFTER = "#9db4bf", "#2a9db5", "#e4572e"
+
+
+def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
+    """Controls and what comes of them; returns cells to be ringed: the nearest ones after."""
+    bench = shared.bench(files, run)
+    edits = Edits.from_text(selection.edits)
+    edits = _controls(edits, selection, files, bench)
+    cell = int(grid.from_strings([selection.cell])[0])
+    found = bench.what_if(cell, edits)
+    if not edits:
+        st.caption(
+            f"Cell `{selection.cell}` as it is. Change something above: the model embeds the cell "
+            "again at once, with its neighbours as they are."
+        )
+    _moved(found, files, run)
+    _predictions(found)
+    _around(found)
+    return grid.to_strings(found.nearest_after.cells) if edits else []
+
+
+# ---- controls
+
+
+def _controls(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench) -> Edits:
+    place = cache.load_place(files)
+    modalities = [name for name in place.modalities if name in bench.fusion.modalities]
+    kept = Edits(
+        points=edits.points,
+        shares=edits.shares,
+        flows=edits.flows,
+        states={name: one for name, one in edits.states.items() if name in modalities},
+    )
+    with st.container(border=True):
+        kept = _left_out(kept, modalities)
+        if bench.points is not None and bench.points.choices:
+            kept = _points(kept, bench)
+        if bench.bins:
+            kept = _shares(kept, selection, files, bench)
+        if MOBILITY in modalities and bench.fusion.flow_map is not None:
+            kept = _flows(kept)
+        st.button(
+            "As it is",
+            key="what_if_reset",
+            icon=":material/restart_alt:",
+            width="stretch",
+            disabled=not kept,
+            help="Takes all edits back.",
+            on_click=lambda: state.change(edits=()),
+        )
+    return kept
+
+
+def _with(
+    edits: Edits,
+    *,
+    points: Mapping[str, float] | None = None,
+    shares: Mapping[str, float] | None = None,
+    flows: float | None = None,
+    states: Mapping[str, int] | None = None,
+) -> None:
+    """Remember other edits; the rest stay."""
+    changed = Edits(
+        points=edits.points if points is None else points,
+        shares=edits.shares if shares is None else shares,
+        flows=edits.flows if flows is None else flows,
+        states=edits.states if states is None else states,
+    )
+    state.change(edits=changed.to_text())
+
+
+def _left_out(edits: Edits, modalities: list[str]) -> Edits:
+    st.session_state["left_out"] = [name for name in modalities if name in edits.states]
+    # The toggle stays as it was left while nothing is left out.
+    kept = st.session_state.get("left_out_around_kept", False)
+    st.session_state["left_out_around"] = GONE in edits.states.values() if edits.states else kept
+
+    def changed() -> None:
+        around = st.session_state["left_out_around"]
+        st.session_state["left_out_around_kept"] = around
+        taken = st.session_state["left_out"]
+        _with(edits, states=dict.fromkeys(taken, GONE if around else HIDDEN))
+
+    st.pills(
+        "Leave out",
+        modalities,
+        selection_mode="multi",
+        format_func=frame.modality_name,
+        key="left_out",
+        help="The model embeds the cell without this kind of evidence and fills the gap from the "
+        "rest.",
+        on_change=changed,
+    )
+    st.toggle(
+        "Also of the cells around",
+        key="left_out_around",
+        help="Off: what the neighbours have of it still speaks for the cell. On: nothing of this "
+        "kind is known, neither here nor around.",
+        on_change=changed,
+    )
+    return edits
+
+
+def _points(edits: Edits, bench: Bench) -> Edits:
+    assert bench.points is not None
+    choices = list(bench.points.choices)
+    named = bool(bench.points.categories)
+    # A link may name a category that this place does not have.
+    there = {name: n for name, n in edits.points.items() if name in choices}
+    first = next(iter(there), st.session_state.get("points_of_kept"))
+    st.session_state["points_of"] = first if first in choices else choices[0]
+    st.session_state["points_more"] = int(there.get(st.session_state["points_of"], 0))
+
+    def changed() -> None:
+        kind, many = st.session_state["points_of"], st.session_state["points_more"]
+        st.session_state["points_of_kept"] = kind
+        _with(edits, points={kind: float(many)} if many else {})
+
+    kind, many = st.columns([1.5, 1], gap="small")
+    kind.selectbox(
+        "Points of interest" if named else "Points with the word",
+        choices,
+        format_func=lambda one: one.replace("_", " "),
+        key="points_of",
+        help="Which category is added or taken away. Type to search the list."
+        if named
+        else "Categories of this place are codes, so points are added by a word of their name.",
+        on_change=changed,
+    )
+    many.number_input(
+        "How many more",
+        -MOST_POINTS,
+        MOST_POINTS,
+        step=5,
+        key="points_more",
+        help="Added to those that are there; below 0: taken away, down to none.",
+        on_change=changed,
+    )
+    return Edits(points=there, shares=edits.shares, flows=edits.flows, states=edits.states)
+
+
+def _shares(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench) -> Edits:
+    place = cache.load_place(files)
+    columns = place.tables["demographics"].columns
+    labels = {
+        columns[i]: f"{variable.replace('_', ' ').capitalize()}: {bin_name(columns[i], variable)}"
+        for variable, at in bench.bins.items()
+        for i in at
+    }
+    there = {name: one for name, one in edits.shares.items() if name in labels}
+    kept = Edits(points=edits.points, shares=there, flows=edits.flows, states=edits.states)
+    seen = people_seen(place, frame.row_of(files, selection.cell))
+    if seen is None:
+        st.caption("Shares of people: the cell has no demographics.")
+        return kept
+    now = {
+        name: one.here
+        for histogram in seen.histograms
+        for name, one in zip(histogram.columns, histogram.bins, strict=True)
+    }
+    first = next(iter(there), st.session_state.get("share_of_kept"))
+    chosen = first if first in labels else next(iter(labels))
+    st.session_state["share_of"] = chosen
+    slider = f"share of {selection.cell} {chosen}"
+    st.session_state[slider] = round(100 * there.get(chosen, now[chosen]))
+
+    def other() -> None:
+        st.session_state["share_of_kept"] = st.session_state["share_of"]
+        _with(kept, shares={})
+
+    def changed() -> None:
+        st.session_state["share_of_kept"] = chosen
+        _with(kept, shares={chosen: st.session_state[slider] / 100})
+
+    bin_, share = st.columns([1.2, 1], gap="small")
+    bin_.selectbox(
+        "Share of people",
+        list(labels),
+        format_func=labels.__getitem__,
+        key="share_of",
+        help="Which bin of the census is moved. Type to search the list.",
+        on_change=other,
+    )
+    share.slider(
+        f"%, now {100 * now[chosen]:.0f}",
+        0,
+        100,
+        key=slider,
+        help="The other bins of the same table keep their proportions.",
+        on_change=changed,
+    )
+    return kept
+
+
+def _flows(edits: Edits) -> Edits:
+    nearest = min(FLOWS, key=lambda one: abs(one - edits.flows))
+    st.session_state["flows_times"] = nearest
+    st.select_slider(
+        "Trips, times",
+        FLOWS,
+        format_func=lambda one: f"×{one:g}",
+        key="flows_times",
+        help="Multiplies all trips to and from the cell; their mix stays. The cells at the other "
+        "end stay as they are.",
+        on_change=lambda: _with(edits, flows=st.session_state["flows_times"]),
+    )
+    return Edits(points=edits.points, shares=edits.shares, flows=nearest, states=edits.states)
+
+
+# ---- what comes of them
+
+
+def _moved(found: WhatIf, files: PlaceFiles, run: str) -> None:
+    if found.edits:
+        kept = len(set(found.nearest_before.cells) & set(found.nearest_after.cells))
+        cosine, nearest = st.columns(2, gap="small")
+        cosine.metric(
+            "Cosine to before",
+            f"{found.cosine:.3f}",
+            help="1: the embedding has not moved; 0: it has nothing in common with before.",
+        )
+        nearest.metric(
+            "Most alike, kept",
+            f"{kept} of {len(found.nearest_after.cells)}",
+            help="How many of the ten cells most like it are the same as before. Those after are "
+            "ringed on the map.",
+        )
+    for one in found.unusual:
+        what = (
+            "embedding" if one.what == "embedding" else f"{frame.modality_name(one.what).lower()}"
+        )
+        st.warning(
+            f"No real cell is like this: its {what} is farther from every real one than "
+            f"{min(one.percentile, 99.9):.1f} % of real cells are from theirs. What the model "
+            "and the predictions say of it is a guess.",
+            icon=":material/explore_off:",
+        )
+    already = [one for one in found.off if one.before > 99 and one not in found.unusual]
+    if found.edits and already:
+        st.caption("The cell was unlike all others before the edit, too.")
+    for note in found.notes:
+        st.caption(f":material/info: {note}")
+    _picture(found, files, run)
+
+
+def _picture(found: WhatIf, files: PlaceFiles, run: str) -> None:
+    """The space from its widest side, with the cell before and after."""
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    plane, _, dots = shared.plane(files, run)
+    ends = plane(np.stack([found.before, found.after]))
+    low, high = dots.min(0), dots.max(0)
+    low, high = np.minimum(low, ends.min(0)), np.maximum(high, ends.max(0))
+    x, y = (
+        alt.Scale(domain=[float(low[i]), float(high[i])], nice=False, zero=False, padding=6)
+        for i in (0, 1)
+    )
+    hidden = {"axis": None}
+    cloud = (
+        alt.Chart(pd.DataFrame({"x": dots[:, 0], "y": dots[:, 1]}))
+        .mark_circle(size=7, color=DOT, opacity=0.45)
+        .encode(x=alt.X("x:Q", scale=x, **hidden), y=alt.Y("y:Q", scale=y, **hidden))
+    )
+    layers = [cloud]
+    when = ["before", "after"] if found.edits else ["this cell"]
+    cell = pd.DataFrame({"x": ends[: len(when), 0], "y": ends[: len(when), 1], "When": when})
+    if found.edits:
+        way = pd.DataFrame(
+            {"x": ends[:1, 0], "y": ends[:1, 1], "x2": ends[1:, 0], "y2": ends[1:, 1]}
+        )
+        layers.append(
+            alt.Chart(way).mark_rule(color=AFTER, strokeWidth=2).encode(
+                x="x:Q", y="y:Q", x2="x2:Q", y2="y2:Q"
+            )
+        )  # fmt: skip
+    layers.append(
+        alt.Chart(cell)
+        .mark_point(size=110, filled=True, stroke="white", strokeWidth=1.5, opacity=1)
+        .encode(
+            x="x:Q",
+            y="y:Q",
+            color=alt.Color(
+                "When:N",
+                scale=alt.Scale(domain=when, range=[BEFORE, AFTER][: len(when)]),
+                legend=alt.Legend(orient="top", title=None),
+            ),
+            tooltip=["When"],
+        )
+    )
+    st.altair_chart(
+        alt.layer(*layers).properties(height=190).configure_view(strokeWidth=0), key="moved"
+    )
+    st.caption(
+        f"All cells by the two widest axes of the space (PCA), which show {plane.share:.0%} of it: "
+        "a cell may move far and little of it show here."
+    )
+
+
+def _predictions(found: WhatIf) -> None:
+    if not found.predictions:
+        return
+    st.markdown("**What a probe would say**")
+    rows = [_row(one) for one in found.predictions]
+    columns = ["Target", "Now", "Then", "Unit"] if found.edits else ["Target", "Now", "Unit"]
+    st.dataframe(
+        {name: [row[name] for row in rows] for name in columns},
+        key="what_if_predictions",
+        hide_index=True,
+        height=min(38 + 35 * len(rows), 290),
+        column_config={
+            "Target": st.column_config.TextColumn(
+                width=130, help="Predicted from the embedding by a ridge regression that has not "
+                "seen the cell, nor its block of the map. What is known by zones is read as if the "
+                "whole zone were like the cell.",
+            ),
+            "Now": st.column_config.TextColumn(width=72, alignment="right"),
+            "Then": st.column_config.TextColumn(width=72, alignment="right"),
+        },
+    )  # fmt: skip
+
+
+def _row(one: Predicted) -> dict[str, str]:
+    target = one.target
+    if target.kind == "number":
+        values = [shown(float(value[0])) for value in (one.before, one.after)]
+        unit = target.unit
+    elif target.kind == "binary":
+        values = [f"{100 * value[1]:.0f} %" for value in (one.before, one.after)]
+        unit = f"chance of {NO_YES[1]}"
+    else:
+        values = [
+            f"{target.classes[int(value.argmax())]} {100 * value.max():.0f} %"
+            for value in (one.before, one.after)
+        ]
+        unit = "largest part" if target.kind == "composition" else "most likely class"
+    return {"Target": target.title, "Now": values[0], "Then": values[1], "Unit": unit}
+
+
+def _around(found: WhatIf) -> None:
+    if found.edits.edited and len(found.around.cells):
+        least = float(found.around.scores.min())
+        st.caption(
+            f"The {len(found.around.cells)} cells around move with it, as their means hold it: "
+            f"the farthest to a cosine of {least:.4f}."
+        )
