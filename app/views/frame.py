@@ -102,7 +102,8 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
             help="**Map**: what the embedding and the data look like. **Similar places**: which "
             "cells are most like one you choose. **Probe**: how well the embedding predicts "
             "things it was not given. **Modalities**: what each kind of evidence says of one cell, "
-            "and what if it were otherwise. **Train**: make a model of this place and watch it learn.",
+            "and what if it were otherwise. **Train**: make a model of this place and watch it "
+            "learn.",
             on_change=lambda: state.change(view=st.session_state["view"]),
         )
     with places:
