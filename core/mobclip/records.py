@@ -1,7 +1,8 @@
 """The four kinds of raw records, as they leave a reader.
 
 Coordinates are degrees WGS84 already, rows that the manifest filters out are gone, and `dropped`
-says how many rows were left out and why: `{"no coordinates": 317, "outside filter": 15}`.
+says how many rows were left out and why: `{"no coordinates": 317, "outside filter": 15}`;
+`first_dropped` has the first row numbers of each reason.
 
 =======  ======================================  =====================================
 kind     one row is                              becomes
@@ -75,6 +76,7 @@ class PointRecords:
     weight: Float64[np.ndarray, " n"]  # >= 0; 1 where the source has no weights
     values: Mapping[str, np.ndarray] = field(default_factory=dict)  # column -> (n,), NaN = unknown
     dropped: Mapping[str, int] = field(default_factory=dict)
+    first_dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         arrays = {"lat": self.lat, "text": self.text, "category": self.category}
@@ -96,6 +98,7 @@ class ZoneRecords:
     geometry: np.ndarray  # (n,) object shapely Polygon or MultiPolygon, valid, degrees lon, lat
     values: Mapping[str, np.ndarray] = field(default_factory=dict)  # column -> (n,), NaN = unknown
     dropped: Mapping[str, int] = field(default_factory=dict)
+    first_dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_lengths(self.source, len(self.ids), {"geometry": self.geometry, **self.values})
@@ -128,6 +131,7 @@ class FlowRecords:
     weight: Float64[np.ndarray, " n"]  # >= 0; 1 where the source has no weights
     zones: str | None = None  # the source of the zones, where the ends are zones
     dropped: Mapping[str, int] = field(default_factory=dict)
+    first_dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         arrays = {"destination": self.destination, "weight": self.weight}

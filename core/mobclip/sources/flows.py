@@ -41,6 +41,7 @@ def read_flows(spec: SourceSpec, path: Path, _zones: Mapping[str, ZoneRecords]) 
         weight=np.ones(len(frame)) if column is None else number(frame, column, spec),
         zones=spec.zones,
         dropped=dropped.counts,
+        first_dropped=dropped.first,
     )
 
 

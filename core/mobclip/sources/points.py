@@ -43,6 +43,7 @@ def read_points(spec: SourceSpec, path: Path, _zones: Mapping[str, ZoneRecords])
         weight=weight,
         values=numbers(frame, spec),
         dropped=dropped.counts,
+        first_dropped=dropped.first,
     )
 
 

@@ -17,6 +17,7 @@ class Dropped:
 
     def __init__(self, spec: SourceSpec, rows: int) -> None:
         self.counts: dict[str, int] = {}
+        self.first: dict[str, tuple[int, ...]] = {}  # row numbers of the file, five at most
         self.rows = np.arange(rows)  # row numbers of the file that are still there
         self._spec = spec
 
@@ -25,6 +26,8 @@ class Dropped:
         bad = int((~good).sum())
         if bad:
             self.counts[reason] = self.counts.get(reason, 0) + bad
+            rows = [*self.first.get(reason, ()), *self.rows[~good][:5].tolist()]
+            self.first[reason] = tuple(sorted(rows)[:5])
         if good.any():
             self.rows = self.rows[good]
             return good

@@ -53,6 +53,7 @@ def read_zones(spec: SourceSpec, path: Path, zones: Mapping[str, ZoneRecords]) -
         geometry=geometry,
         values=values,
         dropped=dropped.counts,
+        first_dropped=dropped.first,
     )
 
 
