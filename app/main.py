@@ -12,7 +12,7 @@ st.set_page_config(
 
 import cache  # noqa: E402  page configuration comes first
 import state  # noqa: E402
-from views import classroom, frame, modalities, probe, similar, train  # noqa: E402
+from views import classroom, data, data_upload, frame, modalities, probe, similar, train  # noqa: E402
 from views import map as map_view  # noqa: E402
 
 from mobclip.errors import MobclipError  # noqa: E402
@@ -23,6 +23,7 @@ VIEWS = {
     "probe": probe.show,
     "modalities": modalities.show,
     "train": train.show,
+    "data": data.show,
 }
 
 WITHOUT_RUN = ("train", "data")  # views that need no embedding
@@ -34,6 +35,7 @@ def main() -> None:
     catalogue = cache.places()
     if not catalogue:
         frame.nothing_yet(cache.data_dir())
+        data_upload.show()
         return
     selection, files, ignored = state.read(catalogue)
     frame.top_bar(catalogue, selection, files)

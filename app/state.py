@@ -22,6 +22,7 @@ VIEWS = {
     "probe": "Probe",
     "modalities": "Modalities",
     "train": "Train",
+    "data": "Data",
 }
 UNSCORED = ("mobclip", "propagated", "mobclip-paper", "pca")  # opened so while there are no scores
 

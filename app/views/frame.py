@@ -103,7 +103,7 @@ def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceF
             "cells are most like one you choose. **Probe**: how well the embedding predicts "
             "things it was not given. **Modalities**: what each kind of evidence says of one cell, "
             "and what if it were otherwise. **Train**: make a model of this place and watch it "
-            "learn.",
+            "learn. **Data**: what is known of its cells, licences, and places of your own files.",
             on_change=lambda: state.change(view=st.session_state["view"]),
         )
     with places:

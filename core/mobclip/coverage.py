@@ -17,7 +17,8 @@ from mobclip.table import CellTable
 EXTREME = 8.0  # robust standard deviations from the median from which on a value is extreme
 MOST_EDGES = 20_000_000  # up to which flows are compared with their way back
 COLUMNS_AT_ONCE = 64
-FEATURES = ("text_", "image_")  # columns that mean nothing one by one: their tails are usual
+# Columns whose long tails are usual: features that mean nothing one by one, counts of rare things.
+FEATURES = ("text_", "image_", "count_")
 
 
 @dataclass(frozen=True, kw_only=True)
