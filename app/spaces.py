@@ -29,7 +29,7 @@ from mobclip.projection import Projection
 
 K = 20  # neighbours that are compared
 ALL = 50_000  # cells of which each is asked for its neighbours; of more, a sample
-PAIRS = 2_000_000_000  # of a cell that is asked and another, in such a sample
+PAIRS = 500_000_000  # of a cell that is asked and another, in such a sample
 NAMED = 12  # traits from which a name is made
 
 

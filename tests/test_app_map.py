@@ -190,8 +190,13 @@ def test_the_card_of_a_cluster_flies_to_its_middle_and_selects_it(open_app, plac
     checked(select.click().run())
     inside = grid.from_strings(selected(app))
     np.testing.assert_array_equal(inside, place.cells[labels == 1])
+    assert app.session_state["panel"] == "Selection"  # and what is telling of them is shown
+    assert f"**{len(inside):,}** cells" in said(app)
     mask = drawn[-1]["area"]
     np.testing.assert_array_equal(mask, labels == 1)  # the map veils the others
+    app.session_state["panel"] = "Colour"
+    checked(app.run())
+    checked(app.selectbox(key="cluster").set_value(1).run())
     (fly,) = (one for one in app.button if one.label == "Fly to its middle")
     checked(fly.click().run())
     middle = header(app)["fly"]["cell"]

@@ -158,6 +158,10 @@ def test_overlap_counts_common_neighbours(embeddings, monkeypatch):
 
     by_hand = [len(a & b) / 5 for a, b in zip(near(embeddings), near(other), strict=True)]
     np.testing.assert_allclose(found, by_hand, atol=1e-6)
+    # All at once, and with a first look at fewer cells than there are.
+    for sparse in (1, 2, 10_000):
+        monkeypatch.setattr("mobclip.projection.SPARSE", sparse)
+        np.testing.assert_array_equal(overlap(embeddings, other, k=5), found)
 
 
 def test_overlap_of_a_sample_and_of_fewer_cells(embeddings):

@@ -181,9 +181,9 @@ def test_codes_are_no_words_but_names_of_venues_are(labels, tmp_path):
 @pytest.mark.parametrize(
     ("category", "many"),
     [
-        ("cafe", "cafes"), ("fast_food", "fast food"), ("Brewery", "breweries"),
-        ("church", "churches"), ("Deli / Bodega", "delis / bodegas"), ("gas", "gas"),
-        ("Subway Tracks", "subway tracks"), ("day", "days"),
+        ("cafe", "cafes"), ("fast_food", "fast food"), ("Brewery", "Breweries"),
+        ("church", "churches"), ("Deli / Bodega", "Delis / Bodegas"), ("gas", "gas"),
+        ("Subway Tracks", "Subway Tracks"), ("day", "days"),
     ],
 )  # fmt: skip
 def test_categories_in_the_plural(category, many):

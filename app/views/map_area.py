@@ -27,9 +27,16 @@ def drawn(files: PlaceFiles) -> Callable[[Area], None]:
     def take(area: Area) -> None:
         place = cache.load_place(files)
         found = area_cells(place.cells, area, cache.load_centres(files))
-        state.set_area(tuple(grid.to_strings(found)))
+        select(tuple(grid.to_strings(found)))
 
     return take
+
+
+def select(cells: tuple[str, ...]) -> None:
+    """Select cells, and show what they are instead of what the colours are."""
+    state.set_area(cells)
+    if cells and st.session_state.get("panel", "Colour") == "Colour":
+        st.session_state["panel"] = "Selection"
 
 
 def rows(files: PlaceFiles, area: tuple[str, ...]) -> np.ndarray:

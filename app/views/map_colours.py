@@ -13,7 +13,7 @@ from spaces import Space
 from mobclip import grid
 from mobclip.projection import Projection
 from mobclip.session import Selection
-from views import frame, layers, map_told
+from views import frame, layers, map_area, map_told
 
 METHODS = {"pca": "PCA", "umap": "UMAP"}
 SIDES = {"target": "Measured", "predicted": "Predicted"}
@@ -247,7 +247,10 @@ def _clusters(selection: Selection, files: PlaceFiles) -> None:
         on_change=lambda: state.change(clusters=st.session_state["clusters"]),
     )
     map_told.cluster_card(
-        spaces.named_clusters(files, selection.run, selection.clusters), selection, files
+        spaces.named_clusters(files, selection.run, selection.clusters),
+        selection,
+        files,
+        map_area.select,
     )
 
 

@@ -282,10 +282,6 @@ def _meaning(mean: float) -> str:
         return "The two agree on most of which cells are alike."
     if mean >= 0.3:
         return (
-            "The two agree in part: they see the same kinds of places, but order the cells within "
-            "a kind differently."
+            "The two agree in part on which cells are alike; the dark cells are where they differ."
         )
-    return (
-        "The two disagree on which cells are alike: look at the dark cells, where one of them "
-        "sees something that the other does not."
-    )
+    return "The two differ on which cells are alike, most of all in the dark cells."

@@ -1,7 +1,7 @@
 """What is telling about some cells, as a table; the card of a cluster."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cache
 import numpy as np
@@ -34,7 +34,7 @@ def table(told: Sequence[Telling]) -> None:
             "cells: by means in deviations of all cells, of categories also by the odds that a "
             "cell has one",
             "×": "How many times as much as elsewhere",
-            "Here": "Mean of these cells",
+            "Here": "Mean of these cells: points and trips a cell, people in % or a km²",
             "Elsewhere": "Mean of all other cells",
         },
         rows,
@@ -83,7 +83,12 @@ def _value(one: Telling, value: float) -> str:
     return f"{shown(value)}{short}"
 
 
-def cluster_card(found: spaces.NamedClusters, selection: Selection, files: PlaceFiles) -> None:
+def cluster_card(
+    found: spaces.NamedClusters,
+    selection: Selection,
+    files: PlaceFiles,
+    select: Callable[[tuple[str, ...]], None],
+) -> None:
     """One cluster: how large, what is telling, where to see it best."""
     count = len(found.names)
     mine = int(found.labels[frame.row_of(files, selection.cell)]) if selection.cell else -1
@@ -116,7 +121,7 @@ def cluster_card(found: spaces.NamedClusters, selection: Selection, files: Place
 
     def take() -> None:
         cells = cache.load_place(files).cells[np.flatnonzero(found.labels == one)]
-        state.set_area(tuple(grid.to_strings(cells)))
+        select(tuple(grid.to_strings(cells)))
 
     left, right = st.columns(2, gap="small")
     left.button(

@@ -79,6 +79,10 @@ def show(selection: Selection, files: PlaceFiles, colouring: Colouring, *, linea
         },
         alt="Every dot is a cell; dots that lie close together have like embeddings.",
     )
+    now = len(map_area.rows(files, state.session().area))
+    if now:
+        cells_are = "cells are" if now > 1 else "cell is"
+        st.caption(f"**{now:,} {cells_are} selected**: “Selection” says what is telling of them.")
     sampled = f" {len(rows):,} of {len(cells):,} cells are drawn." if len(rows) < len(cells) else ""
     st.caption(
         "Every dot is a cell, in the colours of the map; close dots have like embeddings. **Draw "

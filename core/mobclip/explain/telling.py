@@ -362,7 +362,7 @@ def _of_words(place: Place) -> Iterable[_Block]:
 
 
 def _category(name: str) -> Trait:
-    words = name.replace("_", " ").strip().lower()
+    words = name.replace("_", " ").strip()  # in its own case: French restaurants
     many = _plural(words)
     return Trait(
         key=f"count_{name}", kind=POI, group=POI, label=many, much=many, little="", unit="a cell"
@@ -412,6 +412,13 @@ def _of_people(place: Place) -> _Block:
     return _Block(
         traits=tuple(traits), values=table.values[:, columns], rows=rows, whole=False, units=units
     )
+
+
+def people_in_words(place: Place) -> dict[str, str]:
+    """Column of the demographics -> what it counts, in words: "women aged 25–29"."""
+    if DEMOGRAPHICS not in place.tables:
+        return {}
+    return {trait.key: trait.label for trait in _of_people(place).traits}
 
 
 def _mean_group(rest: str) -> str:
