@@ -391,3 +391,15 @@ def _kept(
     path: Path, other: Path, version: Stamp | None, other_version: Stamp | None, cell: int
 ) -> tuple[int, int] | None:
     return neighbours_kept(_index(path, version), _index(other, other_version), cell)
+
+
+def people_in_words(files: PlaceFiles) -> dict[str, str]:
+    """Column of the demographics -> what it counts, in words."""
+    return _people_in_words(files.folder, stamp(files.folder / "place.yaml"))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _people_in_words(folder: Path, version: Stamp | None) -> dict[str, str]:
+    from mobclip.explain import telling  # brings what reads words: only when a result is explained
+
+    return telling.people_in_words(_place(folder, version))

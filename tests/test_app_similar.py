@@ -300,6 +300,22 @@ def test_weights_rank_by_the_evidence(open_app, place, cells, whole) -> None:
     assert app.slider(key="weight:poi").value == 1.0
 
 
+def test_a_large_place_compares_its_evidence_when_it_is_asked_to(
+    open_app, cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_app()
+    from views import similar
+
+    monkeypatch.setattr(similar, "LARGE", 100)
+    app = open_app(cell=cells[40])
+    assert "Evidence" not in results(app)
+    assert app.slider(key="weight:poi").disabled
+    assert "is not compared yet" in words(app)
+    checked(app.toggle(key="compare").set_value(True).run())
+    assert "Evidence" in results(app)
+    assert not app.slider(key="weight:poi").disabled
+
+
 def test_weights_wait_for_an_example(open_app) -> None:
     app = open_app(query="harbour", weights="poi:0")
     assert app.slider(key="weight:poi").disabled

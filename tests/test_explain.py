@@ -18,6 +18,7 @@ from mobclip.explain import (
     partners,
     weighted,
 )
+from mobclip.explain.telling import people_in_words
 from mobclip.graph import MobilityGraph
 from mobclip.place import Place
 from mobclip.projection import overlap
@@ -197,15 +198,11 @@ def test_bins_in_which_both_are_high(islands):
     mean, std = values[here].mean(0), values[here].std(0)
     high = (values - mean) / std
     for asked, row in ((15, 30), (15, 90), (40, 41)):
-        expected = {
-            table.columns[i].removeprefix("hist_").replace("_", " ")
-            for i in range(3)
-            if min(high[asked, i], high[row, i]) >= 0.5
-        }
+        expected = {table.columns[i] for i in range(3) if min(high[asked, i], high[row, i]) >= 0.5}
         found = bins(features, np.array([asked]), row)
-        assert {one.name for one in found} == expected
+        assert {one.column for one in found} == expected
         for one in found:
-            i = table.columns.index("hist_" + one.name.replace(" ", "_"))
+            i = table.columns.index(one.column)
             assert one.value == pytest.approx(values[row, i], rel=1e-5)
             assert one.asked == pytest.approx(values[asked, i], rel=1e-5)
             assert one.usual == pytest.approx(mean[i], rel=1e-4)
@@ -339,3 +336,10 @@ def test_tables_without_categories_have_none(toy_place):
     )
     place = toy_place.varied("bare", modalities=("poi",), tables={"poi": bare})
     assert categories(place, np.zeros(0, np.int64), 1) == []  # as many as usual
+
+
+def test_columns_of_people_in_words(islands, toy_place):
+    assert people_in_words(islands) == {
+        f"hist_age_{one}": f"aged {one}" for one in ("young", "middle", "old")
+    }
+    assert people_in_words(toy_place.varied("no people", modalities=("poi",))) == {}

@@ -17,6 +17,7 @@ from mobclip.search import Found, Ranked
 from mobclip.session import COUNTS, Selection
 from views import frame, map_area, similar_ask, similar_results, similar_why
 
+LARGE = 100_000  # cells of a place from which on its evidence is compared when that is asked for
 DISTANCES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)  # km
 
 
@@ -30,6 +31,7 @@ class Answer:
     found: Found
     agreements: dict[str, np.ndarray]  # modality -> (cells of the place,); {} without examples
     weights: dict[str, float]  # of the modalities of the place
+    comparing: bool  # whether evidence is read at all
     image: similar_ask.Image | None
 
     @property
@@ -85,7 +87,7 @@ def answered(
     if ranked is None:
         return None
     agreements = {}
-    if ranked.query.like:
+    if ranked.query.like and comparing(files):
         agreements = cache.agreements(files, ranked.query)
         cells = ranked.index.embeddings.cells
         on_cells = {name: _of_cells(files, cells, one) for name, one in agreements.items()}
@@ -113,8 +115,14 @@ def answered(
         found=found,
         agreements=agreements,
         weights=weights,
+        comparing=comparing(files),
         image=image,
     )
+
+
+def comparing(files: PlaceFiles) -> bool:
+    """Whether the evidence is compared: always, but for a place so large that it takes minutes."""
+    return len(cache.load_place(files).cells) <= LARGE or st.session_state.get("compare", False)
 
 
 def _of_cells(files: PlaceFiles, cells: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -219,6 +227,13 @@ def _weights(selection: Selection, files: PlaceFiles) -> dict[str, float]:
                 "Weights are for a search by cells: words and images have no evidence of every "
                 "kind to be compared. Click a cell, or mark a result as “more like this”."
             )
+        if len(place.cells) > LARGE:
+            st.toggle(
+                "Compare the evidence",
+                key="compare",
+                help=f"This place has {len(place.cells):,} cells: reading the evidence of all of "
+                "them takes minutes the first time, and gigabytes of memory.",
+            )
         columns = st.columns(2)
         for i, name in enumerate(weights):
             with columns[i % 2]:
@@ -228,7 +243,7 @@ def _weights(selection: Selection, files: PlaceFiles) -> dict[str, float]:
                     1.0,
                     step=0.1,
                     key=f"weight:{name}",
-                    disabled=not by_example,
+                    disabled=not (by_example and comparing(files)),
                     help=f"How much it counts that {frame.modality_name(name).lower()} is alike. "
                     "While all weights are the same, the list is the embedding's own. As they "
                     "differ, the score becomes (1 - u) × embedding + u × evidence, with u = 1 - "

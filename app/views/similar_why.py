@@ -55,13 +55,18 @@ def show(answer: "Answer", selection: Selection, files: PlaceFiles, names: list[
     row = frame.row_of(files, chosen)
     if answer.agreements:
         _agreement(answer, row)
+    elif answer.ranked.query.like:
+        st.caption(
+            "How much each kind of evidence agrees is not compared yet in so large a place: turn "
+            "that on under “Weigh the evidence”."
+        )
     else:
         st.caption(
             "Words and images are compared with the embedding alone. What follows is what this "
             "cell has much of."
         )
     _categories(files, asked, row)
-    _bins(files, asked, row)
+    _bins(files, asked, row, comparing=answer.comparing)
     _partners(files, asked, row)
     if "imagery" in place.modalities:
         st.caption(
@@ -209,9 +214,11 @@ def _categories(files: PlaceFiles, asked: np.ndarray, row: int) -> None:
     )
 
 
-def _bins(files: PlaceFiles, asked: np.ndarray, row: int) -> None:
+def _bins(files: PlaceFiles, asked: np.ndarray, row: int, *, comparing: bool) -> None:
     place = cache.load_place(files)
     if "demographics" not in place.tables:
+        return
+    if not comparing:
         return
     found = bins(cache.load_features(files), asked, row)
     has = place.present["demographics"]
@@ -220,10 +227,12 @@ def _bins(files: PlaceFiles, asked: np.ndarray, row: int) -> None:
     if not found:
         st.caption("Nothing stands out." if has[row] else "Nothing is known of the people here.")
         return
+    said = cache.people_in_words(files)
     lines = []
     for one in found:
+        name = said.get(one.column, one.column)
         line = {
-            "What": f"{one.name} (per km²)" if one.kind == "density" else one.name,
+            "What": f"{name} per km²" if one.kind == "density" else name,
             "Here": valued(one, one.value),
             "Asked": valued(one, one.asked) if one.asked is not None else "–",
             "Usual": valued(one, one.usual),

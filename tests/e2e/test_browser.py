@@ -139,7 +139,7 @@ def test_a_click_lists_similar_places_and_recolours(session: Session, address: s
     session.click(0.36, 0.5)  # inside the western island
     first = session.drawn(instead_of=blank)
     playwright_api.expect(session.page.get_by_text("Most like")).to_be_visible()
-    playwright_api.expect(session.page.get_by_test_id("stDataFrame")).to_be_visible()
+    playwright_api.expect(session.page.get_by_test_id("stDataFrame").first).to_be_visible()
     cell = session.map.get_attribute("data-selected")
     assert re.fullmatch(r"86[0-9a-f]{13}", cell)
     assert f"cell={cell}" in session.page.url
@@ -250,3 +250,47 @@ def test_without_webgl2_the_page_still_works(
     playwright_api.expect(page.get_by_text("Drawn without WebGL 2")).to_be_visible(timeout=30_000)
     playwright_api.expect(page.get_by_text("Like what?")).to_be_visible()
     browser.close()
+
+
+def test_space_and_map_select_for_each_other(session: Session, address: str) -> None:
+    session.open(f"{address}/?view=map")
+    page = session.page
+    page.get_by_role("tab", name="Space").click()
+    plot = page.locator(".js-plotly-plot")
+    plot.locator("canvas").first.wait_for(timeout=30_000)
+    box = plot.bounding_box()
+
+    def corner(across: float, down: float) -> tuple[float, float]:
+        return box["x"] + across * box["width"], box["y"] + down * box["height"]
+
+    # A lasso around the left half of the dots: the map shows which cells those are.
+    page.mouse.move(*corner(0.5, 0.12))
+    page.mouse.down()
+    for across, down in ((0.02, 0.12), (0.02, 0.98), (0.5, 0.98), (0.5, 0.2)):
+        page.mouse.move(*corner(across, down), steps=6)
+    page.mouse.up()
+    selected = page.get_by_text(re.compile(r"[\d,]+ cells are selected"))
+    selected.wait_for(timeout=30_000)
+    page.wait_for_selector(".mobclip-map[data-state=ready]:not([data-area=''])")
+    by_lasso, lassoed = session.map.get_attribute("data-area"), selected.inner_text()
+
+    # A box on the map: other cells, and the lasso is gone from the space.
+    page.get_by_role("button", name="Select a box").click()
+    area = session.map.bounding_box()
+    page.mouse.move(area["x"] + 0.1 * area["width"], area["y"] + 0.25 * area["height"])
+    page.mouse.down()
+    page.mouse.move(area["x"] + 0.45 * area["width"], area["y"] + 0.75 * area["height"], steps=8)
+    page.mouse.up()
+    page.wait_for_selector(
+        f".mobclip-map[data-state=ready]:not([data-area='']):not([data-area='{by_lasso}'])"
+    )
+    playwright_api.expect(selected).not_to_have_text(lassoed)
+    playwright_api.expect(plot.locator(".outline-controllers")).to_have_count(0)
+    shown = plot.evaluate("plot => plot.data[0].selectedpoints.length")
+    assert selected.inner_text().startswith(f"{shown:,} cells are selected")
+
+    page.get_by_role("tab", name="Selection").click()
+    page.get_by_text("Median income (coins a year)").wait_for()
+    page.get_by_role("button", name="Clear").click()
+    page.wait_for_selector(".mobclip-map[data-state=ready][data-area='']")
+    page.get_by_role("tab", name="Colour").click()

@@ -95,11 +95,11 @@ def _lift(
 class Bin:
     """A demographic column that is high.
 
-    name : ``income top`` of ``hist_income_top``, ``median age`` of ``mean_median_age``
+    column : of the table, such as ``hist_income_top``
     kind : "share" (of people or households), "mean" (in its own unit) or "density" (per km²)
     """
 
-    name: str
+    column: str
     kind: str
     value: float  # of the result
     asked: float | None  # mean over the examples
@@ -144,7 +144,7 @@ def bins(
         values = np.expm1(column) if kind == "density" else column
         found.append(
             Bin(
-                name=name.split("_", 1)[1].replace("_", " "),
+                column=name,
                 kind=kind,
                 value=float(values[row]),
                 asked=float(values[asked].mean()) if len(asked) else None,
