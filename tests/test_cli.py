@@ -4,11 +4,15 @@ import re
 import subprocess
 import sys
 
+import geopandas
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from mobclip import grid
 from mobclip.cli import app, main
+from mobclip.embeddings import Embeddings
+from mobclip.errors import ConfigError
 from mobclip.place import Place
 
 COMMANDS = [
@@ -20,6 +24,9 @@ COMMANDS = [
     "search",
     "probe",
     "evaluate",
+    "coverage",
+    "export",
+    "replay",
     "app",
     "demo",
 ]
@@ -102,3 +109,22 @@ def test_wrong_input_is_one_plain_message(
 def test_help_does_not_load_torch():
     code = "import sys; from mobclip import cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_export_writes_what_the_ending_says(run, country_data, tmp_path):
+    place = Place.load(country_data / "places" / "synthetic-600-r6")
+    words = ["export", "synthetic", "--cells", "600", "--run", "pca", "--out"]
+    done = run(*words, str(tmp_path / "a.parquet"))
+    assert done.exit_code == 0, done.output
+    read = geopandas.read_parquet(tmp_path / "a.parquet")
+    assert read.crs.to_epsg() == 4326
+    assert read["h3"].tolist() == grid.to_strings(place.cells)
+    made = Embeddings.load(place.folder / "runs" / "pca" / "embeddings.parquet")
+    np.testing.assert_array_equal(np.stack(read["embedding"]), made.vectors)
+    np.testing.assert_allclose(
+        read["POP"], place.targets["POP"].on_cells(place.targets["POP"].values)
+    )
+    done = run(*words, str(tmp_path / "a.xlsx"))
+    assert isinstance(done.exception, ConfigError)
+    assert "ends in .parquet (GeoParquet), .csv or .pmtiles" in str(done.exception)
+    assert not (tmp_path / "a.xlsx").exists()

@@ -1,16 +1,18 @@
-"""Tables with their provenance, as CSV and GeoParquet, read back by others' readers."""
+"""Tables with their provenance, as CSV, GeoParquet and PMTiles, read back by others' readers."""
 
 import io
+import json
 
 import geopandas
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 
 from mobclip import __version__, grid
 from mobclip.errors import ConfigError
-from mobclip.export import provenance_of, results_table, to_csv, to_geoparquet
+from mobclip.export import provenance_of, results_table, to_csv, to_geoparquet, to_pmtiles
 
 MADE = {"place": "islands-r6", "query": 'cafe,\n"bar" # 2', "licences": {"a": "CC0"}, "none": None}
 
@@ -74,3 +76,20 @@ def test_columns_that_cannot_be(toy_place):
         results_table(toy_place.cells[:2], {"lon": [1, 2]}, {})
     with pytest.raises(ConfigError, match="3 values for 2 rows"):
         results_table(toy_place.cells[:2], {"score": [1, 2, 3]}, {})
+
+
+def test_tiles_hold_every_cell_and_say_where_they_came_from(toy_place, tmp_path):
+    cells = toy_place.cells
+    table = results_table(cells, {"red": np.arange(len(cells), dtype=np.int32)}, MADE)
+    path = tmp_path / "toy.pmtiles"
+    to_pmtiles(table, path, title="Toy")
+    to_pmtiles(table, path, title="Toy")  # what is there is replaced
+    about = pyogrio.read_info(path)["dataset_metadata"]
+    assert about["name"] == "Toy"
+    assert json.loads(about["description"])["place"] == "islands-r6"
+    assert about["maxzoom"] == "8"
+    read = pyogrio.read_dataframe(path)  # of the finest zoom; a cell in two tiles is there twice
+    assert set(read["h3"]) == set(grid.to_strings(cells))
+    by_cell = dict(zip(read["h3"], read["red"], strict=True))
+    assert [by_cell[cell] for cell in grid.to_strings(cells)] == list(range(len(cells)))
+    assert [one.name for one in tmp_path.iterdir()] == ["toy.pmtiles"]

@@ -425,6 +425,60 @@ def replay(
 
 
 @app.command()
+def export(
+    place: PlaceName,
+    run: Run = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write; its ending says what: .parquet (GeoParquet), .csv, .pmtiles."
+        ),
+    ] = None,
+    resolution: Resolution = None,
+    cells: Cells = None,
+) -> None:
+    """Embeddings, colours and targets of all cells as one file, with where they came from."""
+    from mobclip import export as files
+    from mobclip.embeddings import Embeddings
+    from mobclip.projection import Projection
+    from mobclip.storage import atomic_path
+
+    with _tokenized(place, resolution, cells) as (workspace, _, made):
+        name = run or _best_first(workspace, made)[0]
+        folder = made.folder / "runs" / name
+        embeddings = Embeddings.load(folder / "embeddings.parquet")
+    path = out or Path(f"{made.folder.name}-{name}.parquet")
+    if path.suffix not in (".parquet", ".csv", ".pmtiles"):
+        raise ConfigError(
+            f"{path.name}: a file ends in .parquet (GeoParquet), .csv or .pmtiles; that says what "
+            "is written."
+        )
+    columns: dict[str, Any] = {}
+    if path.suffix != ".pmtiles":  # a web map draws colours, not vectors
+        columns["embedding"] = embeddings.vectors
+    if (folder / "projection.parquet").is_file():
+        projection = Projection.load(folder / "projection.parquet")
+        rgb = projection.rgb.astype("int32")
+        columns |= dict(zip(("red", "green", "blue"), rgb.T, strict=True))
+    columns |= {f"present_{one}": mask for one, mask in embeddings.present.items()}
+    columns |= {one: target.on_cells(target.values) for one, target in made.targets.items()
+                if target.kind == "number"}  # fmt: skip
+    licences = {one: source["licence"] for one, source in made.provenance["sources"].items()}
+    about = {"place": made.name, "run": name, "key": embeddings.provenance.get("key")}
+    table = files.results_table(embeddings.cells, columns, {**about, "licences": licences})
+    if path.suffix == ".pmtiles":
+        files.to_pmtiles(table, path, title=f"{made.title}: {name}")
+    else:
+        written = files.to_csv(table) if path.suffix == ".csv" else files.to_geoparquet(table)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(written)
+    console.print(
+        f"Written: {path} ({path.stat().st_size / 1e6:.1f} MB, {len(embeddings.cells):,} cells)",
+        highlight=False,
+    )
+
+
+@app.command()
 def coverage(
     place: PlaceName,
     resolution: Resolution = None,

@@ -1,8 +1,9 @@
-"""Tables keyed by cell, with where they came from, as CSV and GeoParquet."""
+"""Tables keyed by cell, with where they came from, as CSV, GeoParquet and PMTiles."""
 
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import UInt64
 
 from mobclip import __version__, grid
 from mobclip.errors import ConfigError
+from mobclip.storage import atomic_path
 
 KEY = b"mobclip"  # in the metadata of a table: its provenance as JSON
 DECIMALS = 6
@@ -70,16 +72,7 @@ def to_csv(table: pa.Table) -> bytes:
     for name, value in provenance_of(table).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         out.write(f"# {name}: {' '.join(text.split())}\n".encode())
-    flat: dict[str, pa.ChunkedArray] = {}
-    for name in table.column_names:
-        column = table[name]
-        if pa.types.is_fixed_size_list(column.type):
-            dims = column.type.list_size
-            values = column.combine_chunks().flatten().to_numpy().reshape(-1, dims)
-            flat |= {f"{name}_{i:03d}": pa.chunked_array([values[:, i]]) for i in range(dims)}
-        else:
-            flat[name] = column
-    plain = {name: _plain(column) for name, column in flat.items()}
+    plain = {name: _plain(column) for name, column in _flat(table).items()}
     out.write((",".join(_quoted(name) for name in plain) + "\n").encode())
     pyarrow.csv.write_csv(
         pa.table(plain),
@@ -122,3 +115,49 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if any(one in name for one in ',"\n') else name
+
+
+def to_pmtiles(table: pa.Table, path: Path | str, *, title: str) -> None:
+    """Vector tiles of the cells in one file (PMTiles 3), for maps on the web; atomic.
+
+    The finest zoom shows a cell some 25 pixels wide; of coarser ones GDAL leaves out cells where
+    a tile would grow too large. A vector has a column for each of its numbers; what cannot be
+    known of a cell is left out there. The provenance is the description of the file.
+
+    path : ends in .pmtiles
+    """
+    import pyogrio  # brings GDAL: only for tiles
+
+    cells = grid.from_strings(table["h3"].to_pylist())
+    zoom = round(8 + 1.4 * (grid.resolution_of(cells) - 6))
+    outlines = shapely.force_2d(grid.boundaries(cells))
+    flat = {name: column for name, column in _flat(table).items() if name not in ("lon", "lat")}
+    flat["geometry"] = pa.chunked_array([pa.array(shapely.to_wkb(outlines), pa.binary())])
+    with atomic_path(path) as temporary:
+        pyogrio.write_arrow(
+            pa.table(flat),
+            temporary,
+            driver="PMTiles",
+            layer="cells",
+            geometry_name="geometry",
+            geometry_type="Unknown",
+            crs="EPSG:4326",
+            MINZOOM=0,
+            MAXZOOM=min(max(zoom, 0), 15),
+            NAME=title,
+            DESCRIPTION=json.dumps(provenance_of(table), ensure_ascii=False),
+        )
+
+
+def _flat(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Columns by name; a vector has one for each of its numbers."""
+    flat: dict[str, pa.ChunkedArray] = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_fixed_size_list(column.type):
+            dims = column.type.list_size
+            values = column.combine_chunks().flatten().to_numpy().reshape(-1, dims)
+            flat |= {f"{name}_{i:03d}": pa.chunked_array([values[:, i]]) for i in range(dims)}
+        else:
+            flat[name] = column
+    return flat
