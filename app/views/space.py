@@ -28,7 +28,7 @@ def show(selection: Selection, files: PlaceFiles, colouring: Colouring, *, linea
     area = map_area.rows(files, drawn)
     rows = dots(len(cells), area)
     shades = [f"rgb({r},{g},{b})" for r, g, b in colouring.colours[rows, :3].tolist()]
-    picked = np.flatnonzero(np.isin(rows, area)) if len(area) else None
+    picked = np.flatnonzero(np.isin(rows, area)).tolist() if len(area) else None
     figure = go.Figure(
         go.Scattergl(
             x=xy[rows, 0],

@@ -286,7 +286,7 @@ def test_space_and_map_select_for_each_other(session: Session, address: str) -> 
     )
     playwright_api.expect(selected).not_to_have_text(lassoed)
     playwright_api.expect(plot.locator(".outline-controllers")).to_have_count(0)
-    shown = plot.evaluate("plot => plot.data[0].selectedpoints.length")
+    shown = plot.evaluate("plot => plot._fullData[0].selectedpoints.length")
     assert selected.inner_text().startswith(f"{shown:,} cells are selected")
 
     page.get_by_role("tab", name="Selection").click()
