@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import pandas as pd
 import shapely
 import streamlit as st
 
@@ -301,7 +300,7 @@ def _palette(colours: np.ndarray) -> dict[str, bytes] | None:
     words = rgba.view("<u4")[:, 0]
     if len(np.unique(words[:: len(words) // 1024])) > 256:
         return None
-    codes, palette = pd.factorize(words)
+    palette, codes = np.unique(words, return_inverse=True)
     if len(palette) > 256:
         return None
     return {"colours": codes.astype(np.uint8).tobytes(), "palette": palette.tobytes()}
