@@ -51,7 +51,8 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         try:
             answer = answered(selection, files, weights, image)
         except MobclipError as error:
-            st.warning(str(error), icon=":material/search_off:")
+            said = str(error)
+            st.warning(said[:1].upper() + said[1:], icon=":material/search_off:")
         else:
             if answer is None:
                 _first_hints(files)

@@ -101,7 +101,7 @@ def near(files: PlaceFiles, names: Sequence[str]) -> list[str]:
 
 def often(share: float) -> str:
     """How often, of the random searches."""
-    return "–" if np.isnan(share) else f"{share:.1%}"
+    return "–" if np.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _nothing(answer: "Answer", selection: Selection) -> None:
@@ -131,7 +131,9 @@ def _calibration(answer: "Answer") -> None:
     chance = answer.ranked.best_by_chance if query.towards and not query.like else float("nan")
     if np.isfinite(chance):
         kind = "images of other cells" if answer.image else "other words of this place"
-        listed += f" Searches for {kind} reach a best score as high in {chance:.0%} of cases"
+        listed += (
+            f" Searches for {kind} reach a best score as high in {100 * chance:.0f} % of cases"
+        )
         listed += ": its height says little, see Chance." if chance > OFTEN else "."
     st.caption(listed)
 

@@ -162,20 +162,20 @@ def _agreement(answer: "Answer", row: int) -> None:
                 "Evidence:N",
                 sort=order,
                 title=None,
-                axis=alt.Axis(labelLimit=130, ticks=False, domain=False),
+                axis=alt.Axis(labelLimit=130, ticks=False, domain=False, labelOverlap=False),
             )
         )
         bars = base.mark_bar(height=13).encode(
             x=alt.X(
                 "Agreement:Q",
                 scale=alt.Scale(domain=[-1, 1]),
-                title="agreement: 1 the same, 0 unrelated, -1 opposite",
+                title="1: the same · 0: unrelated",
                 axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1]),
             ),
             color=alt.Color("shade:N", scale=None),
             tooltip=["Evidence", alt.Tooltip("Agreement", format=".3f")],
         )
-        st.altair_chart(bars.properties(height=24 * len(table) + 34), key="agreement")
+        st.altair_chart(bars.properties(height=22 * len(table) + 62), key="agreement")
     if missing:
         st.caption(" · ".join(missing))
 
@@ -254,7 +254,7 @@ def _bins(files: PlaceFiles, asked: np.ndarray, row: int, *, comparing: bool) ->
 
 def valued(one: Bin, value: float) -> str:
     """A share in percent, anything else as a number."""
-    return f"{value:.1%}" if one.kind == "share" else shown(value)
+    return f"{100 * value:.1f} %" if one.kind == "share" else shown(value)
 
 
 def _partners(files: PlaceFiles, asked: np.ndarray, row: int) -> None:
