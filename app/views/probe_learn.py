@@ -46,22 +46,24 @@ def _best_other(scores: Scores, run: str) -> tuple[str, float] | None:
 def _order(files: PlaceFiles, target: Target, asked: work.Setting, scores: Scores) -> None:
     st.markdown("**What if you had labelled in the suggested order?**")
     key = repr(work.what_if_key(files, target, asked))
-    wanted = key in st.session_state.get("probe_kept", {})
-    if not wanted:
-        st.caption(
-            f"Starts from {START} random labels and adds {STEP} at a time, up to {MOST}: once "
-            "those that “Paint” would suggest (uncertain, unlike the others, far from them), once "
-            "random ones. Takes about half a minute."
-        )
-        wanted = st.button(
-            "Try it",
-            icon=":material/play_arrow:",
-            key="what-if",
-            help="Labels of this target are hidden and given one by one in either order; the score "
-            "is that of blocks of the map in which none was given.",
-        )
-    if not wanted:
-        return
+    asking = st.empty()
+    if key not in st.session_state.get("probe_kept", {}):
+        with asking.container():
+            st.caption(
+                f"Starts from {START} random labels and adds {STEP} at a time, up to {MOST}: once "
+                "those that “Paint” would suggest (uncertain, unlike the others, far from them), "
+                "once random ones. Takes about half a minute."
+            )
+            wanted = st.button(
+                "Try it",
+                icon=":material/play_arrow:",
+                key="what-if",
+                help="Labels of this target are hidden and given ten at a time in either order; "
+                "the score is that of blocks of the map in which none was given.",
+            )
+        if not wanted:
+            return
+        asking.empty()
     try:
         found = _watched("Labelling …", lambda tell: work.what_if(files, target, asked, tell))
     except ConfigError as error:

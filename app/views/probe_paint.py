@@ -46,11 +46,9 @@ def show(
         _counts(painted, labels, files)
         probe = None if painted.missing else _probe(files, selection, painted)
         layer = _layer(selection, painted, probe)
-        found: list[str] = []
-        if probe is not None:
-            _score(probe)
-            found = _next(files, selection, probe, label)
-            _downloads(files, selection, probe)
+    rows = np.empty(0, np.int64) if probe is None else _next_rows(files, selection, probe)
+    found = [] if probe is None else grid.to_strings(probe.cells[rows])
+    # The map first: it follows the brush while the score is still worked out.
     frame.draw(
         left,
         selection,
@@ -60,8 +58,13 @@ def show(
         on_click=_on_click(files, label),
         on_area=_on_area(files, label),
         tools=TOOLS,
-        marks=_marks(painted, labels, files),
+        marks=_marks(painted, labels),
     )
+    if probe is not None:
+        with right, st.container(gap="small"):
+            _score(probe)
+            _next(files, probe, rows, label)
+            _downloads(files, selection, probe)
 
 
 def plain(selection: Selection, files: PlaceFiles) -> Colouring:
@@ -231,7 +234,7 @@ def _tints(painted: Painted) -> dict[str, str]:
     return {name: colours.CLASSES[min(i, last)] for i, name in enumerate(painted.classes)}
 
 
-def _marks(painted: Painted, labels: dict[str, str], files: PlaceFiles) -> dict[str, str]:
+def _marks(painted: Painted, labels: dict[str, str]) -> dict[str, str]:
     """A mark for every painted cell of the place, in the colour of its class."""
     if painted.kind == "number":
         return {cell: "#e4572e" for cell, label in labels.items() if is_number(label)}
@@ -357,17 +360,20 @@ def _score(probe: LabelProbe) -> None:
     )
 
 
-def _next(files: PlaceFiles, selection: Selection, probe: LabelProbe, label: str) -> list[str]:
-    """The list of cells to label next; their names, to be ringed on the map."""
+def _next_rows(files: PlaceFiles, selection: Selection, probe: LabelProbe) -> np.ndarray:
     where = cache.probe_key(files, selection.run, "")[:4]
     key = ("next", where, probe.painted.classes, probe.painted.rows.tobytes(),
            probe.painted.values.tobytes())  # fmt: skip
-    rows = work.kept(
+    return work.kept(
         key,
         lambda: next_cells(
             probe.features, probe.cells, probe.painted.rows, probe.uncertainty, count=NEXT
         ),
     )
+
+
+def _next(files: PlaceFiles, probe: LabelProbe, rows: np.ndarray, label: str) -> None:
+    """The list of cells to label next, which the map rings."""
     cells = grid.to_strings(probe.cells[rows])
     st.markdown(
         "**Label next**",
@@ -394,7 +400,6 @@ def _next(files: PlaceFiles, selection: Selection, probe: LabelProbe, label: str
                 width="stretch",
                 help="Paints it with the label that is set above, if that is what it is.",
             )
-    return cells
 
 
 def _look(files: PlaceFiles, cell: str) -> None:
