@@ -191,18 +191,23 @@ def _traits(folder: Path, version: Stamp | None) -> Traits:
     return Traits(cache.load_place(PlaceFiles(folder=folder)))
 
 
-def named_clusters(files: PlaceFiles, run: str, count: int) -> NamedClusters:
-    """Clusters of a run, with names and colours."""
-    return _clusters(*_key(files, Space(run=run)), count)
+def named_clusters(files: PlaceFiles, space: Space, count: int) -> NamedClusters:
+    """Clusters of a space, with names and colours."""
+    return _clusters(*_key(files, space), space, count)
 
 
 @st.cache_resource(max_entries=48, show_spinner="Looking for clusters …")
 def _clusters(
-    folder: Path, version: Stamp | None, path: Path, changed: Stamp | None, count: int
+    folder: Path,
+    version: Stamp | None,
+    path: Path,
+    changed: Stamp | None,
+    space: Space,
+    count: int,
 ) -> NamedClusters:
     files = PlaceFiles(folder=folder)
     cells = cache.load_place(files).cells
-    vectors = cache.load_index(files, path.parent.name).embeddings
+    vectors = embeddings(files, space)
     found = clusters.cluster(vectors, count)
     labels = np.full(len(cells), -1)
     labels[np.searchsorted(cells, vectors.cells)] = found.labels
@@ -216,6 +221,13 @@ def _clusters(
         told=traits(files).tell(labels, size),
         stops=colours.of_clusters(clusters.touching(cells, labels, size)),
     )
+
+
+def in_colours_of(one: NamedClusters, other: NamedClusters) -> list[str]:
+    """Colours for `other`: of the cluster of `one` with which each has most cells in common."""
+    pairs = clusters.matched(one.labels, other.labels, len(one.names), len(other.names))
+    free = iter([stop for stop in colours.CLUSTERS if stop not in one.stops])
+    return [one.stops[i] if i >= 0 else next(free) for i in pairs]
 
 
 def correlates(files: PlaceFiles, run: str, dim: int) -> list[tuple[Trait, float]]:

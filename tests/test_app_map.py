@@ -275,6 +275,15 @@ def test_two_embeddings_side_by_side_have_comparable_colours(
     assert address(app, "other") == ""
 
 
+def test_clusters_of_two_embeddings_have_the_colours_of_those_they_share(open_app, drawn) -> None:
+    app = open_app(tab="Compare", colour="clusters", clusters="3", other="demographics|first:2")
+    one, other = drawn[-1]["colours"][:, :3], drawn[-1]["other"].colours[:, :3]
+    assert {stop for stop, _ in drawn[-1]["other"].legend.items} == {
+        item["colour"] for item in header(app)["legend"]["items"]
+    }
+    assert (one == other).all(axis=1).mean() > 0.5
+
+
 def test_neighbours_that_another_embedding_keeps(open_app, app_data, embedded, drawn) -> None:
     app = open_app(tab="Compare", other="coordinates")
     (ask,) = (one for one in app.button if "nearest stay" in one.label)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mobclip import grid
-from mobclip.clusters import cluster, most_central, spread, touching
+from mobclip.clusters import cluster, matched, most_central, spread, touching
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ConfigError
 
@@ -100,3 +100,10 @@ def test_touching_clusters_get_unlike_colours():
     least = min(cost(np.array(order)) for order in permutations(range(5)))
     assert cost(given) <= 1.05 * least
     assert cost(given) < cost(np.arange(5))
+
+
+def test_clusters_of_two_embeddings_are_paired_by_their_cells():
+    one = np.array([0, 0, 0, 1, 1, 2, -1])
+    other = np.array([2, 2, 0, 0, 0, 1, 3])
+    assert matched(one, other, 3, 4).tolist() == [1, 2, 0, -1]
+    assert matched(other, one, 4, 3).tolist() == [2, 0, 1]

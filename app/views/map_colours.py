@@ -97,9 +97,10 @@ def colouring(
         st.info("Click a hexagon: the others are then coloured by their similarity to it.")
     if kind == "dim":
         return _of_dimension(int(rest), files, space)
-    if kind == "clusters" and space.whole:
-        found = spaces.named_clusters(files, space.run, selection.clusters)
-        return colours.clusters(found.labels, found.names, found.stops)
+    if kind == "clusters":
+        mine = spaces.named_clusters(files, Space(run=selection.run), selection.clusters)
+        found = spaces.named_clusters(files, space, selection.clusters)
+        return colours.clusters(found.labels, found.names, spaces.in_colours_of(mine, found))
     if kind == "evidence":
         count = np.sum(list(place.present.values()), axis=0)
         most = len(place.modalities)
@@ -247,7 +248,7 @@ def _clusters(selection: Selection, files: PlaceFiles) -> None:
         on_change=lambda: state.change(clusters=st.session_state["clusters"]),
     )
     map_told.cluster_card(
-        spaces.named_clusters(files, selection.run, selection.clusters),
+        spaces.named_clusters(files, Space(run=selection.run), selection.clusters),
         selection,
         files,
         map_area.select,

@@ -17,8 +17,6 @@ from views import frame, map_colours
 
 SPLITS = {"side": "Side by side", "swipe": "Swipe"}
 COLOURED = ("embedding", "pca")
-# Colourings that do not depend on the embedding: the other side then shows its embedding.
-APART = ("target", "evidence", "has")
 
 
 def split_of(selection: Selection) -> str:
@@ -48,8 +46,8 @@ def sides(
             second = "embedding"
         return first, map_colours.colouring(second, selection, files)
     kind = chosen.partition(":")[0]
-    dependent = kind in ("dim", "similarity") or (
-        kind in ("clusters", "predicted") and other.space.whole
+    dependent = kind in ("dim", "similarity", "clusters") or (
+        kind == "predicted" and other.space.whole
     )
     if dependent and not (kind == "similarity" and not selection.cell):
         return first, map_colours.colouring(chosen, selection, files, other.space)
@@ -57,7 +55,7 @@ def sides(
     if chosen in COLOURED:
         rgb = spaces.rgb(files, mine.run, linear=one.method == "pca")
         first = map_colours.of_projection(files, one, rgb, mine)
-    note = "turned to fit the other map"
+    note = "turned to fit the other map" if chosen in COLOURED else ""
     return first, map_colours.of_projection(files, turned, turned.rgb, other.space, note)
 
 

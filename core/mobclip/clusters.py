@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt64
+from scipy.optimize import linear_sum_assignment
 
 from mobclip import grid
 from mobclip.embeddings import Embeddings
@@ -101,6 +102,23 @@ def spread(
                 if now < best - 1e-9 * (1 + best):
                     given, best, better = swapped, now, True
     return given
+
+
+def matched(
+    labels: Int64[np.ndarray, "cells"], other: Int64[np.ndarray, "cells"], count: int, most: int
+) -> Int64[np.ndarray, " most"]:
+    """For each cluster of `other` the cluster of `labels` with which it is paired; -1: with none.
+
+    Pairs have together as many cells in common as can be. A label of -1 is in no cluster.
+
+    count, most : how many clusters there are, in the one and in the other
+    """
+    known = (labels >= 0) & (other >= 0)
+    shared = np.bincount(other[known] * count + labels[known], minlength=most * count)
+    rows, columns = linear_sum_assignment(-shared.reshape(most, count))
+    pairs = np.full(most, -1)
+    pairs[rows] = columns
+    return pairs
 
 
 def _first(
