@@ -453,6 +453,22 @@ def test_far_off_is_said_and_counted_by_a_naive_loop(bench, fusion, place):
     assert off.before == pytest.approx(100 * np.mean(gaps < gap(own[40], 40)), abs=1.5)
 
 
+def test_more_than_any_cell_has_is_said(bench, place):
+    cell = int(CELLS[40])
+    counts = np.expm1(place.tables["poi"].column("count_bar"))
+    found = {one.column: one for one in bench.what_if(cell, Edits(points={"bar": 50})).beyond}
+    assert set(found) == {"count_bar", "log_total"}
+    assert found["count_bar"].most == pytest.approx(counts.max(), rel=1e-4)
+    here = counts[grid.locate(place.tables["poi"].cells, CELLS[[40]])[0][0]]
+    assert found["count_bar"].value == pytest.approx(here + 50, rel=1e-4)
+    assert not bench.what_if(cell, Edits(points={"bar": -1})).beyond
+    (share,) = bench.what_if(int(CELLS[41]), Edits(shares={"hist_age_0_19": 1.0})).beyond
+    assert share.value == pytest.approx(1)
+    flows = bench.what_if(int(CELLS[25]), Edits(flows=50.0)).beyond
+    assert {one.column for one in flows} == {"log_outflow", "log_inflow"}
+    assert flows[0].most == pytest.approx(place.graph.out_strength.max(), rel=1e-4)
+
+
 def test_one_call_for_one_edit(bench, fusion, place):
     edits = Edits(points={"cafe": 2}, states={"imagery": GONE})
     once = what_if(fusion, place, int(CELLS[7]), edits)
@@ -552,10 +568,14 @@ def test_a_portrait_of_trips(place):
     dense = place.graph.matrix.toarray()
     assert seen.out.here == pytest.approx(dense[row].sum())
     assert seen.into.here == pytest.approx(dense[:, row].sum())
-    assert seen.to[0].flow == dense[row].max()
-    assert seen.come[0].row in np.flatnonzero(dense[:, row] == dense[:, row].max())
-    assert seen.come[0].share == pytest.approx(dense[:, row].max() / dense[:, row].sum())
-    assert set(seen.partners) == {one.row for one in (*seen.to, *seen.come)}
+    every = dense.sum(0) + dense.sum(1)
+    assert seen.all.below == pytest.approx(np.mean(every[every > 0] < every[row]))
+    shares = np.column_stack([dense[row] / dense[row].sum(), dense[:, row] / dense[:, row].sum()])
+    order = np.argsort(-shares.max(1), kind="stable")[: len(seen.partners)]
+    assert [one.row for one in seen.partners] == order.tolist()
+    found = [(one.to, one.come) for one in seen.partners]
+    np.testing.assert_allclose(found, shares[order], rtol=1e-5)
+    assert len(trips_seen(place.graph, row, most=3).partners) == 3
     assert trips_seen(place.graph, N - 1) is None
 
 

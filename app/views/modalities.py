@@ -24,7 +24,6 @@ def show(selection: Selection, files: PlaceFiles) -> None:
     left, right = frame.map_and_panel()
     run = shared.model_of(files, selection.run)
     results: list[str] = []
-    marks: dict[str, str] = {}
     with right:
         chosen = _colour_choice(selection, files, run)
         if run is None:
@@ -46,9 +45,9 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             if mode == WHAT_IF:
                 results = modalities_what_if.show(selection, files, run)
             else:
-                marks = modalities_seen.show(selection, files, run)
+                results = modalities_seen.show(selection, files, run)
         colouring = _colouring(chosen, selection, files, run)
-    frame.draw(left, selection, files, colouring, results=results, marks=marks)
+    frame.draw(left, selection, files, colouring, results=results)
 
 
 def _no_model(files: PlaceFiles) -> None:
@@ -106,7 +105,9 @@ def _choices(files: PlaceFiles, run: str | None) -> dict[str, str]:
 
 def _colour_choice(selection: Selection, files: PlaceFiles, run: str | None) -> str:
     choices = _choices(files, run)
-    chosen = selection.colour if selection.colour in choices else "evidence"
+    kind, *names = selection.colour.split(":")
+    either = (selection.colour, ":".join([kind, *reversed(names)]))
+    chosen = next((one for one in either if one in choices), "evidence")
     st.session_state["modalities_colour"] = chosen
     st.selectbox(
         "Colour by",

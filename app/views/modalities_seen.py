@@ -15,8 +15,6 @@ from mobclip.session import Selection
 from mobclip.whatif import (
     Amount,
     Bench,
-    Tied,
-    TripsSeen,
     people_seen,
     points_seen,
     trips_seen,
@@ -25,7 +23,6 @@ from views import frame
 from views import modalities_bench as shared
 
 HERE, USUAL = "#2a9db5", "#d0661f"  # bars of the cell; ticks of the mean cell
-TO, FROM = "#0072b2", "#e69f00"  # rings around partners
 ICONS = {
     "poi": ":material/storefront:",
     "imagery": ":material/satellite_alt:",
@@ -42,26 +39,26 @@ NONE_HERE = {
 }
 
 
-def show(selection: Selection, files: PlaceFiles, run: str) -> dict[str, str]:
-    """The cards; returns cells to be marked on the map, and their colour."""
+def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
+    """The cards; returns the cells to be ringed on the map: partners."""
     place, bench = cache.load_place(files), shared.bench(files, run)
     row = frame.row_of(files, selection.cell)
     frame.cell_card(selection, files)
-    marks: dict[str, str] = {}
+    partners: list[str] = []
     for name in place.modalities:
         with st.container(border=True):
             st.markdown(f"{ICONS.get(name, ':material/category:')} **{frame.modality_name(name)}**")
             if not place.present[name][row]:
                 st.caption(NONE_HERE.get(name, "Nothing of this kind is known here."))
             elif name == MOBILITY:
-                marks = _trips(files, row)
+                partners = _trips(files, row)
             elif name == "poi" and bench.points is not None:
                 _points(files, row, bench)
             elif name == "demographics":
                 _people(files, row)
             else:
                 _alike(name, selection, files, bench)
-    return marks
+    return partners
 
 
 def _points(files: PlaceFiles, row: int, bench: Bench) -> None:
@@ -108,25 +105,20 @@ def _people(files: PlaceFiles, row: int) -> None:
         )
 
 
-def _trips(files: PlaceFiles, row: int) -> dict[str, str]:
+def _trips(files: PlaceFiles, row: int) -> list[str]:
     place = cache.load_place(files)
     assert place.graph is not None
     seen = trips_seen(place.graph, row)
     if seen is None:
-        return {}
+        return []
     st.markdown(
         f"**{shown(seen.out.here)}** trips leave and **{shown(seen.into.here)}** arrive; usual are "
-        f"{shown(seen.out.usual)}. More leave than from {100 * seen.out.below:.0f} % of the cells "
-        "with trips."
+        f"{shown(seen.out.usual)} each. More than at {100 * seen.all.below:.0f} % of the cells "
+        "that have any."
     )
-    centres = cache.load_centres(files)
-    rows = _partners(seen)
+    rows = np.array([one.row for one in seen.partners])
     names = grid.to_strings(place.cells[rows])
-    away = grid.distances_km(centres[rows], centres[[row]])
-    out, into = ({one.row: one for one in ties} for ties in (seen.to, seen.come))
-
-    def share(ties: dict[int, Tied], one: int) -> float | None:
-        return 100 * ties[one].share if one in ties else None
+    centres = cache.load_centres(files)
 
     def go() -> None:
         marked = st.session_state["partners"].selection.rows
@@ -135,42 +127,35 @@ def _trips(files: PlaceFiles, row: int) -> dict[str, str]:
 
     st.dataframe(
         {
-            "Partner": names,
-            "km": away,
-            "To": [share(out, one) for one in rows.tolist()],
-            "From": [share(into, one) for one in rows.tolist()],
+            "#": range(1, len(names) + 1),
+            "Partner": [one.rstrip("f") for one in names],
+            "km": grid.distances_km(centres[rows], centres[[row]]),
+            "To": [100 * one.to for one in seen.partners],
+            "From": [100 * one.come for one in seen.partners],
         },
         key="partners",
         hide_index=True,
-        height=min(38 + 35 * len(names), 250),
+        height=min(38 + 35 * len(names), 215),
         selection_mode="single-row",
         on_select=go,
         column_config={
+            "#": st.column_config.NumberColumn(width=28),
             "Partner": st.column_config.TextColumn(
-                help="Cells that most trips go to or come from. Mark a row to go there."
+                width=84,
+                help="Cells that most trips go to or come from, by their ids without the f at the "
+                "end. Mark a row to go there.",
             ),
-            "km": st.column_config.NumberColumn("km", format="%.1f", width=56),
+            "km": st.column_config.NumberColumn("km", format="%.0f", width=46),
             "To": st.column_config.NumberColumn(
-                "To", format="%.1f %%", width=68, help="Share of all that leave the cell."
+                "To", format="%.1f %%", width=60, help="Share of all that leave the cell."
             ),
             "From": st.column_config.NumberColumn(
-                "From", format="%.1f %%", width=68, help="Share of all that arrive."
+                "From", format="%.1f %%", width=60, help="Share of all that arrive."
             ),
         },
     )
-    st.caption("Ringed on the map: blue, most go there; orange, more come from there.")
-    return {
-        name: TO if (share(out, one) or 0) >= (share(into, one) or 0) else FROM
-        for name, one in zip(names, rows.tolist(), strict=True)
-    }
-
-
-def _partners(seen: TripsSeen) -> np.ndarray:
-    """Rows of the partners, by the larger of their two shares."""
-    share = {}
-    for one in (*seen.to, *seen.come):
-        share[one.row] = max(share.get(one.row, 0.0), one.share)
-    return np.array(sorted(share, key=lambda row: -share[row]), np.int64)
+    st.caption("Ringed on the map, with these numbers.")
+    return names
 
 
 def _alike(name: str, selection: Selection, files: PlaceFiles, bench: Bench) -> None:
@@ -227,7 +212,9 @@ def bars(amounts: Sequence[Amount], title: str, *, key: str) -> None:
         }
     )
     base = alt.Chart(table).encode(
-        y=alt.Y("What:N", sort=order, title=None, axis=alt.Axis(labelLimit=130)),
+        y=alt.Y(
+            "What:N", sort=order, title=None, axis=alt.Axis(labelLimit=130, labelOverlap=False)
+        ),
         tooltip=[
             "What",
             alt.Tooltip("Here", format=",.3g"),
@@ -238,5 +225,5 @@ def bars(amounts: Sequence[Amount], title: str, *, key: str) -> None:
         x=alt.X("Here:Q", title=title, axis=alt.Axis(tickCount=4, grid=False))
     )
     usual = base.mark_tick(color=USUAL, thickness=3, height={"band": 0.9}).encode(x="Usual:Q")
-    st.altair_chart((here + usual).properties(height=18 * len(order) + 34), key=key)
+    st.altair_chart((here + usual).properties(height=21 * len(order) + 62), key=key)
     st.caption("Bars: this cell. Orange marks: the mean cell that has such evidence.")

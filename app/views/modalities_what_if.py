@@ -12,7 +12,7 @@ from mobclip import grid
 from mobclip.fusion import GONE, HIDDEN
 from mobclip.place import MOBILITY
 from mobclip.session import Selection
-from mobclip.whatif import Bench, Edits, Predicted, WhatIf, bin_name, people_seen
+from mobclip.whatif import Bench, Beyond, Edits, Predicted, WhatIf, bin_name, people_seen
 from views import frame
 from views import modalities_bench as shared
 from views.layers import NO_YES
@@ -25,51 +25,96 @@ DOT, BEFORE, AFTER = "#9db4bf", "#2a9db5", "#e4572e"
 def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
     """Controls and what comes of them; returns cells to be ringed: the nearest ones after."""
     bench = shared.bench(files, run)
-    edits = Edits.from_text(selection.edits)
-    edits = _controls(edits, selection, files, bench)
-    cell = int(grid.from_strings([selection.cell])[0])
-    found = bench.what_if(cell, edits)
-    if not edits:
-        st.caption(
-            f"Cell `{selection.cell}` as it is. Change something above: the model embeds the cell "
-            "again at once, with its neighbours as they are."
-        )
+    edits = _possible(Edits.from_text(selection.edits), files, bench)
+    _controls(edits, selection, files, bench)
+    _said(edits)
+    found = bench.what_if(int(grid.from_strings([selection.cell])[0]), edits)
     _moved(found, files, run)
     _predictions(found)
     _around(found)
     return grid.to_strings(found.nearest_after.cells) if edits else []
 
 
+def _possible(edits: Edits, files: PlaceFiles, bench: Bench) -> Edits:
+    """Without what a link asks for and this place does not have."""
+    modalities = [name for name in cache.load_place(files).modalities if name in bench.modalities]
+    choices = bench.points.choices if bench.points is not None else ()
+    columns = bench.share_columns
+    trips = MOBILITY in modalities and bench.fusion.flow_map is not None
+    return Edits(
+        points={name: n for name, n in edits.points.items() if name in choices},
+        shares={name: one for name, one in edits.shares.items() if name in columns},
+        flows=min(FLOWS, key=lambda one: abs(one - edits.flows)) if trips else 1.0,
+        states={name: one for name, one in edits.states.items() if name in modalities},
+    )
+
+
+def _said(edits: Edits) -> None:
+    """What is edited, in words, and a way back."""
+    if not edits:
+        st.caption(
+            "The cell is as it is. Change something: the model embeds it again at once, with its "
+            "neighbours as they are."
+        )
+        return
+    said = [
+        f"{'+' if n > 0 else '−'}{abs(n):g} {name.replace('_', ' ')}"
+        for name, n in edits.points.items()
+    ]
+    said += [f"{_bin(name)} {100 * share:.0f} %" for name, share in edits.shares.items()]
+    said += [f"trips ×{edits.flows:g}"] if edits.flows != 1 else []
+    said += [
+        f"without {frame.modality_name(name).lower()}" + (" here and around" * (one == GONE))
+        for name, one in edits.states.items()
+    ]
+    words, back = st.columns([1.9, 1], gap="small", vertical_alignment="center")
+    words.markdown(f"**{'; '.join(said)}**")
+    back.button(
+        "As it is",
+        key="what_if_reset",
+        icon=":material/restart_alt:",
+        width="stretch",
+        help="Takes all edits back.",
+        on_click=lambda: state.change(edits=()),
+    )
+
+
+def _bin(column: str) -> str:
+    return column.removeprefix("hist_").replace("_", " ")
+
+
 # ---- controls
 
 
-def _controls(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench) -> Edits:
-    place = cache.load_place(files)
-    modalities = [name for name in place.modalities if name in bench.fusion.modalities]
-    kept = Edits(
-        points=edits.points,
-        shares=edits.shares,
-        flows=edits.flows,
-        states={name: one for name, one in edits.states.items() if name in modalities},
-    )
+def _controls(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench) -> None:
+    """One kind of edit at a time, so that what comes of it stays in sight."""
+    kinds = {"out": "Leave out"}
+    if bench.points is not None and bench.points.choices:
+        kinds["points"] = "Points"
+    if bench.bins:
+        kinds["people"] = "People"
+    if MOBILITY in bench.modalities and bench.fusion.flow_map is not None:
+        kinds["trips"] = "Trips"
     with st.container(border=True):
-        kept = _left_out(kept, modalities)
-        if bench.points is not None and bench.points.choices:
-            kept = _points(kept, bench)
-        if bench.bins:
-            kept = _shares(kept, selection, files, bench)
-        if MOBILITY in modalities and bench.fusion.flow_map is not None:
-            kept = _flows(kept)
-        st.button(
-            "As it is",
-            key="what_if_reset",
-            icon=":material/restart_alt:",
+        kind = st.segmented_control(
+            "Change",
+            list(kinds),
+            format_func=kinds.__getitem__,
+            key="what_if_kind",
+            default="out",
+            required=True,
             width="stretch",
-            disabled=not kept,
-            help="Takes all edits back.",
-            on_click=lambda: state.change(edits=()),
+            help="What is to be otherwise at this cell. Changes of several kinds add up.",
         )
-    return kept
+        if kind == "points":
+            _points(edits, bench)
+        elif kind == "people":
+            _shares(edits, selection, files, bench)
+        elif kind == "trips":
+            _flows(edits)
+        else:
+            place = cache.load_place(files)
+            _left_out(edits, [name for name in place.modalities if name in bench.modalities])
 
 
 def _with(
@@ -90,7 +135,7 @@ def _with(
     state.change(edits=changed.to_text())
 
 
-def _left_out(edits: Edits, modalities: list[str]) -> Edits:
+def _left_out(edits: Edits, modalities: list[str]) -> None:
     st.session_state["left_out"] = [name for name in modalities if name in edits.states]
     # The toggle stays as it was left while nothing is left out.
     kept = st.session_state.get("left_out_around_kept", False)
@@ -119,15 +164,13 @@ def _left_out(edits: Edits, modalities: list[str]) -> Edits:
         "kind is known, neither here nor around.",
         on_change=changed,
     )
-    return edits
 
 
-def _points(edits: Edits, bench: Bench) -> Edits:
+def _points(edits: Edits, bench: Bench) -> None:
     assert bench.points is not None
     choices = list(bench.points.choices)
     named = bool(bench.points.categories)
-    # A link may name a category that this place does not have.
-    there = {name: n for name, n in edits.points.items() if name in choices}
+    there = edits.points
     first = next(iter(there), st.session_state.get("points_of_kept"))
     st.session_state["points_of"] = first if first in choices else choices[0]
     st.session_state["points_more"] = int(there.get(st.session_state["points_of"], 0))
@@ -157,10 +200,9 @@ def _points(edits: Edits, bench: Bench) -> Edits:
         help="Added to those that are there; below 0: taken away, down to none.",
         on_change=changed,
     )
-    return Edits(points=there, shares=edits.shares, flows=edits.flows, states=edits.states)
 
 
-def _shares(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench) -> Edits:
+def _shares(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench) -> None:
     place = cache.load_place(files)
     columns = place.tables["demographics"].columns
     labels = {
@@ -168,30 +210,28 @@ def _shares(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench)
         for variable, at in bench.bins.items()
         for i in at
     }
-    there = {name: one for name, one in edits.shares.items() if name in labels}
-    kept = Edits(points=edits.points, shares=there, flows=edits.flows, states=edits.states)
     seen = people_seen(place, frame.row_of(files, selection.cell))
     if seen is None:
-        st.caption("Shares of people: the cell has no demographics.")
-        return kept
+        st.caption("The cell has no demographics, so there are no shares to move.")
+        return
     now = {
         name: one.here
         for histogram in seen.histograms
         for name, one in zip(histogram.columns, histogram.bins, strict=True)
     }
-    first = next(iter(there), st.session_state.get("share_of_kept"))
+    first = next(iter(edits.shares), st.session_state.get("share_of_kept"))
     chosen = first if first in labels else next(iter(labels))
     st.session_state["share_of"] = chosen
     slider = f"share of {selection.cell} {chosen}"
-    st.session_state[slider] = round(100 * there.get(chosen, now[chosen]))
+    st.session_state[slider] = round(100 * edits.shares.get(chosen, now[chosen]))
 
     def other() -> None:
         st.session_state["share_of_kept"] = st.session_state["share_of"]
-        _with(kept, shares={})
+        _with(edits, shares={})
 
     def changed() -> None:
         st.session_state["share_of_kept"] = chosen
-        _with(kept, shares={chosen: st.session_state[slider] / 100})
+        _with(edits, shares={chosen: st.session_state[slider] / 100})
 
     bin_, share = st.columns([1.2, 1], gap="small")
     bin_.selectbox(
@@ -210,12 +250,10 @@ def _shares(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench)
         help="The other bins of the same table keep their proportions.",
         on_change=changed,
     )
-    return kept
 
 
-def _flows(edits: Edits) -> Edits:
-    nearest = min(FLOWS, key=lambda one: abs(one - edits.flows))
-    st.session_state["flows_times"] = nearest
+def _flows(edits: Edits) -> None:
+    st.session_state["flows_times"] = edits.flows
     st.select_slider(
         "Trips, times",
         FLOWS,
@@ -225,7 +263,6 @@ def _flows(edits: Edits) -> Edits:
         "end stay as they are.",
         on_change=lambda: _with(edits, flows=st.session_state["flows_times"]),
     )
-    return Edits(points=edits.points, shares=edits.shares, flows=nearest, states=edits.states)
 
 
 # ---- what comes of them
@@ -237,7 +274,7 @@ def _moved(found: WhatIf, files: PlaceFiles, run: str) -> None:
         cosine, nearest = st.columns(2, gap="small")
         cosine.metric(
             "Cosine to before",
-            f"{found.cosine:.3f}",
+            f"{found.cosine:.3f}" if found.cosine < 0.9995 else f"{found.cosine:.5f}",
             help="1: the embedding has not moved; 0: it has nothing in common with before.",
         )
         nearest.metric(
@@ -256,12 +293,28 @@ def _moved(found: WhatIf, files: PlaceFiles, run: str) -> None:
             "and the predictions say of it is a guess.",
             icon=":material/explore_off:",
         )
+    for far in found.beyond[:3]:
+        st.warning(_too_much(far), icon=":material/explore_off:")
     already = [one for one in found.off if one.before > 99 and one not in found.unusual]
     if found.edits and already:
         st.caption("The cell was unlike all others before the edit, too.")
+    _picture(found, files, run)
     for note in found.notes:
         st.caption(f":material/info: {note}")
-    _picture(found, files, run)
+
+
+def _too_much(far: Beyond) -> str:
+    if far.modality == "demographics":
+        what = f"{_bin(far.column)} {100 * far.value:.0f} %: the most that any cell of this place"
+        return f"{what} has is {100 * far.most:.0f} %. The model has seen nothing like it."
+    if far.modality == MOBILITY:
+        which = "leave" if far.column == "log_outflow" else "arrive"
+        what = f"{shown(far.value)} trips {which}: the most at any cell of this place"
+    else:
+        name = far.column.removeprefix("count_").replace("_", " ")
+        name = "points of interest" if far.column == "log_total" else name
+        what = f"{shown(far.value)} {name}: the most in any cell of this place"
+    return f"{what} is {shown(far.most)}. The model has seen nothing like it."
 
 
 def _picture(found: WhatIf, files: PlaceFiles, run: str) -> None:
@@ -323,23 +376,20 @@ def _predictions(found: WhatIf) -> None:
     if not found.predictions:
         return
     st.markdown("**What a probe would say**")
-    rows = [_row(one) for one in found.predictions]
-    columns = ["Target", "Now", "Then", "Unit"] if found.edits else ["Target", "Now", "Unit"]
-    st.dataframe(
-        {name: [row[name] for row in rows] for name in columns},
-        key="what_if_predictions",
-        hide_index=True,
-        height=min(38 + 35 * len(rows), 290),
-        column_config={
-            "Target": st.column_config.TextColumn(
-                width=130, help="Predicted from the embedding by a ridge regression that has not "
-                "seen the cell, nor its block of the map. What is known by zones is read as if the "
-                "whole zone were like the cell.",
-            ),
-            "Now": st.column_config.TextColumn(width=72, alignment="right"),
-            "Then": st.column_config.TextColumn(width=72, alignment="right"),
-        },
-    )  # fmt: skip
+    order = sorted(found.predictions, key=lambda one: -one.moved)
+    rows = [_row(one) for one in order]
+    columns = ["Target", "Now", "Then"] if found.edits else ["Target", "Now"]
+    with st.container(height=min(60 + 44 * len(rows), 320)):
+        st.table(
+            {name: [row[name] for row in rows] for name in columns},
+            border="horizontal",
+            hide_index=True,
+        )
+    st.caption(
+        "By a ridge regression that has not seen the cell, nor its block of the map. What is known "
+        "by zones is read as if the whole zone were like the cell."
+        + (" What changes most, against how much it varies, comes first." if found.edits else "")
+    )
 
 
 def _row(one: Predicted) -> dict[str, str]:
@@ -352,17 +402,23 @@ def _row(one: Predicted) -> dict[str, str]:
         unit = f"chance of {NO_YES[1]}"
     else:
         values = [
-            f"{target.classes[int(value.argmax())]} {100 * value.max():.0f} %"
+            f"{target.classes[int(value.argmax())]} · {100 * value.max():.0f} %"
             for value in (one.before, one.after)
         ]
         unit = "largest part" if target.kind == "composition" else "most likely class"
-    return {"Target": target.title, "Now": values[0], "Then": values[1], "Unit": unit}
+    return {"Target": _plain(f"{target.title}, {unit}"), "Now": values[0], "Then": values[1]}
+
+
+def _plain(text: str) -> str:
+    """Text whose signs are no markup."""
+    return "".join(f"\\{one}" if one in "\\`*_|$[]:~#" else one for one in text)
 
 
 def _around(found: WhatIf) -> None:
     if found.edits.edited and len(found.around.cells):
         least = float(found.around.scores.min())
+        far = f"to a cosine of {least:.4f} at most" if least < 0.99995 else "hardly (cosine 1.000)"
         st.caption(
-            f"The {len(found.around.cells)} cells around move with it, as their means hold it: "
-            f"the farthest to a cosine of {least:.4f}."
+            f"The {len(found.around.cells)} cells around move with it, as what is around them is "
+            f"part of their evidence: {far}."
         )

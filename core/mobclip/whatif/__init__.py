@@ -10,7 +10,7 @@
 ============  ====================================================================
 """
 
-from mobclip.whatif.bench import Bench, Off, WhatIf, what_if
+from mobclip.whatif.bench import Bench, Beyond, Off, WhatIf, what_if
 from mobclip.whatif.edits import Edits, Points, Token
 from mobclip.whatif.influence import disagreement, influence
 from mobclip.whatif.learned import Learned, Predicted
@@ -32,6 +32,7 @@ from mobclip.whatif.portrait import (
 __all__ = [
     "Amount",
     "Bench",
+    "Beyond",
     "Edits",
     "Histogram",
     "Learned",

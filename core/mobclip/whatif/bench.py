@@ -14,7 +14,18 @@ from mobclip.fusion import GONE, HIDDEN, KNOWN, Fusion
 from mobclip.fusion.evidence import FAR, LEAST_FAR, LEAST_WIDE, WIDE, WIDE_DIMS, Evidence
 from mobclip.place import MOBILITY, Place
 from mobclip.search import Matches
-from mobclip.whatif.edits import DEMOGRAPHICS, POI, Edits, Points, Token, histograms, moved_shares
+from mobclip.whatif.edits import (
+    COUNT,
+    DEMOGRAPHICS,
+    POI,
+    SHARE,
+    TOTAL,
+    Edits,
+    Points,
+    Token,
+    histograms,
+    moved_shares,
+)
 from mobclip.whatif.learned import Learned, Predicted
 
 NEAREST = 10
@@ -43,6 +54,16 @@ class Off:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beyond:
+    """A column of an edited token that is larger than that of any real cell of the place."""
+
+    modality: str
+    column: str
+    value: float  # a count, a share, or an amount of flows
+    most: float  # of all real cells
+
+
+@dataclass(frozen=True, kw_only=True)
 class WhatIf:
     """One cell before and after an edit."""
 
@@ -54,6 +75,7 @@ class WhatIf:
     nearest_after: Matches
     predictions: tuple[Predicted, ...]
     off: tuple[Off, ...]  # the embedding, then each modality that was edited and is still there
+    beyond: tuple[Beyond, ...]
     around: Matches  # cells of the two rings around, by the cosine of their own before and after
     notes: tuple[str, ...]  # what could not follow, in words
 
@@ -133,6 +155,19 @@ class Bench:
             self.embeddings, place.targets, lambda done, _: step(so_far + done, total)
         )
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of the model that the place has."""
+        return tuple(one for one in self.fusion.modalities if one in self.place.modalities)
+
+    @property
+    def share_columns(self) -> tuple[str, ...]:
+        """Columns of demographics that are shares of a whole."""
+        if not self.bins:
+            return ()
+        columns = self.place.tables[DEMOGRAPHICS].columns
+        return tuple(columns[i] for at in self.bins.values() for i in at)
+
     def row(self, cell: int) -> int:
         """Row of a cell of the place; `CellError` if it is none."""
         rows, known = grid.locate(self.place.cells, np.array([cell], np.uint64))
@@ -184,6 +219,7 @@ class Bench:
         reach = self._reach(row)
         notes: list[str] = []
         changed: dict[str, tuple[np.ndarray, bool, float]] = {}
+        beyond: list[Beyond] = []
         for name in sorted(edits.edited - edits.states.keys()):
             if name == MOBILITY and self.fusion.flow_map is None:
                 notes.append("A model of several places reads no single flow: trips stay.")
@@ -191,6 +227,7 @@ class Bench:
             token, said = self.edited(name, row, edits)
             notes += said
             changed[name] = self._read(name, token)
+            beyond += self._beyond(name, token)
         for name in sorted(edits.edited & edits.states.keys()):
             notes.append(f"{name}: left out, so what is changed there has no effect.")
         before = self._vector(row, reach, {}, {})
@@ -205,6 +242,7 @@ class Bench:
             nearest_after=self._nearest(row, units[1]),
             predictions=self._learned.predict(row, before, after),
             off=self._off(row, units, changed),
+            beyond=tuple(beyond),
             around=self._around(row, reach, changed),
             notes=tuple(notes),
         )
@@ -387,6 +425,32 @@ class Bench:
             )
             found.append(Off(what=what, distance=away[1], before=before, percentile=after))
         return tuple(found)
+
+    def _beyond(self, name: str, token: Token) -> list[Beyond]:
+        """Distances to whole tokens hardly see one column that is far out: each is looked at."""
+        graph = self.place.graph
+        if name == MOBILITY:
+            assert graph is not None
+            columns = self.fusion.readers[name].columns[-2:]
+            values = token.values[-2:]
+            most = np.log1p([graph.out_strength.max(), graph.in_strength.max()])
+        else:
+            table = self.place.tables[name]
+            of_kind = [
+                i for i, one in enumerate(table.columns) if one.startswith((COUNT, TOTAL, SHARE))
+            ]
+            columns = tuple(table.columns[i] for i in of_kind)
+            values, most = token.values[of_kind], table.values[:, of_kind].max(axis=0)
+        return [
+            Beyond(
+                modality=name,
+                column=column,
+                value=float(value if column.startswith(SHARE) else np.expm1(value)),
+                most=float(top if column.startswith(SHARE) else np.expm1(top)),
+            )
+            for column, value, top in zip(columns, values, most, strict=True)
+            if value > top * (1 + 1e-5)
+        ]
 
     @staticmethod
     def _gap(one: np.ndarray, table: np.ndarray, others: Bool[np.ndarray, " rows"]) -> float:

@@ -25,12 +25,14 @@ class Predicted:
     target: Target
     before: Float64[np.ndarray, " outputs"]
     after: Float64[np.ndarray, " outputs"]
+    moved: float  # how far, in standard deviations of what was measured; of classes the farthest
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
     target: Target
     fit: RidgeFit
+    spread: Float64[np.ndarray, " outputs"]  # of what was measured, as it is learned
     usual: Float64[np.ndarray, "folds outputs"]  # mean of what each fold's model learned from
     fold: Int64[np.ndarray, "cells"]  # whose model has seen neither the cell nor its block
 
@@ -81,6 +83,7 @@ class Learned:
         return _Model(
             target=target,
             fit=ridge.fit(actual, together=target.kind != "number"),
+            spread=np.maximum(actual.std(0), 1e-12),
             usual=np.stack([actual[folds.training(i)].mean(0) for i in range(folds.count)]),
             fold=of_cell,
         )
@@ -98,11 +101,12 @@ class Learned:
             fold = int(one.fold[row])
             line = vectors @ one.fit.weights[fold] + one.fit.intercepts[fold]
             line = np.clip(line, one.fit.lowest[fold], one.fit.highest[fold])
+            moved = float((np.abs(line[1] - line[0]) / one.spread).max())
             if one.target.kind == "number":
                 line = one.target.untransformed(line[:, 0])[:, None]
             else:
                 line = (1 - DOUBT) * as_probabilities(line) + DOUBT * one.usual[fold]
-            found.append(Predicted(target=one.target, before=line[0], after=line[1]))
+            found.append(Predicted(target=one.target, before=line[0], after=line[1], moved=moved))
         return tuple(found)
 
 

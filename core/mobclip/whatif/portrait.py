@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
 
 from mobclip.graph import MobilityGraph
 from mobclip.modalities.poi import CODE
@@ -55,8 +54,8 @@ class Tied:
     """A cell that people go to, or come from."""
 
     row: int
-    flow: float
-    share: float  # of all that goes out, or comes in
+    to: float  # share of all that leave for elsewhere, 0 to 1
+    come: float  # share of all that arrive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +64,8 @@ class TripsSeen:
 
     out: Amount
     into: Amount
-    to: tuple[Tied, ...]  # largest first
-    come: tuple[Tied, ...]
-
-    @property
-    def partners(self) -> Int64[np.ndarray, " partners"]:
-        """Rows of all that are listed, each once."""
-        rows = [one.row for one in (*self.to, *self.come)]
-        return np.array(list(dict.fromkeys(rows)), np.int64)
+    all: Amount  # both together
+    partners: tuple[Tied, ...]  # those with the largest shares either way, the largest first
 
 
 def points_seen(place: Place, row: int, points: Points) -> PointsSeen | None:
@@ -157,7 +150,7 @@ def bin_name(column: str, variable: str) -> str:
     return said
 
 
-def trips_seen(graph: MobilityGraph, row: int, *, most: int = 5) -> TripsSeen | None:
+def trips_seen(graph: MobilityGraph, row: int, *, most: int = LISTED) -> TripsSeen | None:
     """Flows of a cell; None where there are none."""
     there = graph.indices[graph.indptr[row] : graph.indptr[row + 1]]
     sent = graph.weights[graph.indptr[row] : graph.indptr[row + 1]].astype(np.float64)
@@ -166,25 +159,24 @@ def trips_seen(graph: MobilityGraph, row: int, *, most: int = 5) -> TripsSeen | 
     got = graph.weights[arriving].astype(np.float64)
     if not len(sent) and not len(got):
         return None
-    present = graph.present
-
-    def tied(rows: np.ndarray, flow: np.ndarray) -> tuple[Tied, ...]:
-        order = np.argsort(-flow, kind="stable")[:most]
+    out, into = graph.out_strength, graph.in_strength
+    present = out + into > 0
+    shares: dict[int, list[float]] = {}
+    for side, rows, flow in ((0, there, sent), (1, here, got)):
         whole = float(flow.sum())
-        return tuple(
-            Tied(row=int(rows[i]), flow=float(flow[i]), share=float(flow[i]) / whole) for i in order
-        )
-
+        for one, amount in zip(rows.tolist(), flow.tolist(), strict=True):
+            shares.setdefault(one, [0.0, 0.0])[side] = amount / whole
+    largest = sorted(shares, key=lambda one: (-max(shares[one]), one))[:most]
     return TripsSeen(
-        out=_amount("leaving", float(sent.sum()), graph.out_strength[present]),
-        into=_amount("arriving", float(got.sum()), graph.in_strength[present]),
-        to=tied(there, sent),
-        come=tied(here, got),
+        out=_amount("leaving", float(sent.sum()), out[present]),
+        into=_amount("arriving", float(got.sum()), into[present]),
+        all=_amount("trips", float(sent.sum() + got.sum()), (out + into)[present]),
+        partners=tuple(Tied(row=one, to=shares[one][0], come=shares[one][1]) for one in largest),
     )
 
 
 def telling_cell(place: Place) -> int:
-    """Row of a cell worth a look: of those with most modalities, one with many points or trips."""
+    """Row of a cell worth a look: of those with most modalities, one with more points than most."""
     count = np.sum([place.present[name] for name in place.modalities], axis=0)
     rows = np.flatnonzero(count == count.max())
     if POI in place.tables and TOTAL in place.tables[POI].columns:
@@ -194,8 +186,8 @@ def telling_cell(place: Place) -> int:
         amount = (place.graph.out_strength + place.graph.in_strength)[rows]
     else:
         return int(rows[len(rows) // 2])
-    # Not the busiest of all, which is unlike any other.
-    return int(rows[np.argsort(amount, kind="stable")[int(0.95 * (len(rows) - 1))]])
+    # Not the busiest of all: it is unlike any other, and an edit hardly moves it.
+    return int(rows[np.argsort(amount, kind="stable")[int(0.75 * (len(rows) - 1))]])
 
 
 def _amount(name: str, here: float, every: np.ndarray) -> Amount:
