@@ -1,5 +1,8 @@
 """The class, undo, saving and opening a session, in the app."""
 
+import json
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from mobclip import grid
 from mobclip.embeddings import Embeddings
 from mobclip.place import Place
 from mobclip.search import SimilarityIndex
+from mobclip.session import Selection, Session
 
 
 @pytest.fixture
@@ -71,6 +75,23 @@ def test_a_choice_is_undone(open_app, place):
     assert app.query_params["cell"] == second
     app.button(key="undo").click().run()
     assert app.query_params["cell"] == first
+
+
+def test_the_saved_file_says_what_the_page_shows(open_app, place):
+    cell = grid.to_strings(place.cells[[5]])[0]
+    app = open_app(view="similar", run="propagated", cell=cell, count="7")
+    menu = sys.modules["views.session_menu"]
+    files = sys.modules["cache"].PlaceFiles(folder=place.folder)
+    selection = Selection(
+        place=place.folder.name, view="similar", run="propagated", cell=cell, count=7
+    )
+    saved = json.loads(menu._file(Session(selection=selection), files))
+    assert [one["h3"] for one in saved["said"]["similar"]] == app.dataframe[0].value[
+        "Cell"
+    ].tolist()
+    assert Session.from_json(json.dumps(saved)).selection == selection
+    assert "Two islands" in menu.made_with(selection, files)
+    assert "Nobody" in menu.made_with(selection, files)
 
 
 def search(app, text):

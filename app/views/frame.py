@@ -182,6 +182,7 @@ def draw(
     options : more of those of `hex_map`: a second colouring, tools, an area
     """
     order = st.session_state.get("fly")
+    st.session_state["drawn"] = colouring  # for who takes the map away as a file
     with left:
         hex_map(
             cache.load_map_place(files),
@@ -196,6 +197,7 @@ def draw(
             selected=selection.cell or None,
             results=results,
             fly=order[1] if order and order[0] == files.key else None,
+            provenance=session_menu.made_with(selection, files),
             **options,
         )
 

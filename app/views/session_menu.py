@@ -2,7 +2,8 @@
 
 import state
 import streamlit as st
-from cache import PlaceFiles, load_place
+from cache import PlaceFiles, load_map_place, load_place
+from html_map import html_map
 
 from mobclip import __version__
 from mobclip.errors import MobclipError
@@ -39,6 +40,17 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             help="Everything that is chosen, drawn and painted, as a file. Open it below, or run "
             "`mobclip replay` on it: it gives the same numbers without a page.",
         )
+        st.download_button(
+            "Map as one HTML file",
+            lambda: _page(selection, files),
+            file_name=f"mobclip-{files.key}.html",
+            mime="text/html",
+            icon=":material/public:",
+            width="stretch",
+            on_click="ignore",
+            help="The map as it is coloured now, in one file that opens without a network and can "
+            "be moved and hovered over. A picture of it: the camera on the map.",
+        )
         number = st.session_state.get("opened", 0)  # a new widget after each file
 
         def opened() -> None:
@@ -60,6 +72,28 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         st.caption("The address of this page is a link to what you see, but for areas and labels.")
     if problem := st.session_state.pop("session_problem", None):
         st.warning(problem, icon=":material/error:")
+
+
+def made_with(selection: Selection, files: PlaceFiles) -> str:
+    """Where a map is from, in a line."""
+    place = load_place(files)
+    sources = place.provenance.get("sources", {}).values()
+    who = dict.fromkeys(str(one["provider"]) for one in sources if one.get("provider"))
+    return (
+        f"{place.title}, H3 resolution {place.resolution}; {selection.run}; mobclip {__version__}; "
+        f"data: {', '.join(who) or 'not said'}"
+    )
+
+
+def _page(selection: Selection, files: PlaceFiles) -> bytes:
+    """The map as it was last drawn."""
+    return html_map(
+        load_map_place(files),
+        st.session_state["drawn"],
+        title=f"{load_place(files).title}: {selection.run}",
+        provenance=made_with(selection, files),
+        selected=selection.cell or None,
+    )
 
 
 def _file(session: Session, files: PlaceFiles) -> str:
