@@ -88,7 +88,7 @@ def test_odd_columns_are_named(place):
     found = " ".join(report(place).findings)
     assert "count_zoo is the same in every cell" in found
     assert "count_cafe (= count_bar) is there twice" in found
-    assert "Only 25% of the cells have poi" in found
+    assert "Only 25% of the cells have points of interest" in found
 
 
 def test_flows_are_counted(place):

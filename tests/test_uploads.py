@@ -274,13 +274,15 @@ def test_unknown_zone_ids_are_named(zones, flows):
     frame.to_parquet(flows)
     found = check([sheet("zones", zones), sheet("flows", flows)], PLACE)
     assert found.good, found.problems
-    (note,) = only(found, "flows").notes
-    assert "2 of 300 rows" in note
-    assert "“999” (rows 5, 7)" in note
+    read = only(found, "flows")
+    assert (read.rows, read.used) == (300, 298)
+    ((why, rows, first),) = read.dropped
+    assert "“999”" in why
+    assert (rows, first) == (2, (5, 7))
     frame["to_zone"] = "none of them"
     frame.to_parquet(flows)
     (problem,) = check([sheet("zones", zones), sheet("flows", flows)], PLACE).problems
-    assert "300 of 300 rows" in problem
+    assert "all 300 rows have an end in no zone" in problem
     (problem,) = check([sheet("flows", flows)], PLACE).problems
     assert "the zones are needed too" in problem
 

@@ -11,7 +11,7 @@ import yaml
 from cache import PlaceFiles
 from colours import Colouring, shown
 
-from mobclip.coverage import Coverage, Modality, Source, report
+from mobclip.coverage import FEATURES, Coverage, Modality, Source, report
 from mobclip.errors import ManifestError
 from mobclip.session import Selection
 from views import data_map, data_upload, frame, working
@@ -21,7 +21,7 @@ SECTIONS = {
     "columns": "Columns",
     "flows": "Mobility",
     "targets": "Targets",
-    "sources": "Sources and licences",
+    "sources": "Licences",
     "manifest": "Manifest",
     "add": "Add a place",
 }
@@ -145,9 +145,12 @@ def _columns(found: Coverage, files: PlaceFiles) -> Colouring:
         help="Which tokens.",
     )
     one = by_name[name]
+    columns = [c.name for c in one.columns]
+    telling = [one for one in columns if not one.startswith(FEATURES)]
     column = what.selectbox(
         "On the map",
-        [c.name for c in one.columns],
+        columns,
+        index=columns.index("log_total" if "log_total" in columns else (telling or columns)[0]),
         key=f"data_column {files.key} {name}",
         help="This column of the tokens, in every cell that has one.",
     )
@@ -230,15 +233,21 @@ def _targets(found: Coverage, files: PlaceFiles) -> Colouring:
         {
             "Target": [one.title for one in found.targets],
             "Unit": [one.unit for one in found.targets],
+            "Cells": [100 * one.cells for one in found.targets],
             "Values": [one.summary for one in found.targets],
+            "Nearest input": [_nearest(one.nearest, one.nearest_r2) for one in found.targets],
             "Units": [one.units for one in found.targets],
             "Of": [one.level for one in found.targets],
-            "Cells": [100 * one.cells for one in found.targets],
-            "Nearest input": [_nearest(one.nearest, one.nearest_r2) for one in found.targets],
         },
         hide_index=True,
+        height=min(40 + 35 * len(found.targets), 400),
         key=f"data_targets {files.key}",
         column_config={
+            "Target": st.column_config.TextColumn(width=170),
+            "Unit": st.column_config.TextColumn(width=110),
+            "Values": st.column_config.TextColumn(
+                width=200, help="Least to most and the median, or the most frequent classes."
+            ),
             "Cells": st.column_config.NumberColumn(
                 format="%.0f %%", help="Share of the place's cells where it is known."
             ),
@@ -275,7 +284,12 @@ def _nearest(column: str, r2: float | None) -> str:
 
 def _sources(found: Coverage) -> None:
     st.markdown("**Attribution**, to stand beside what you make of this place:")
-    st.code(found.attribution or "No source is recorded.", language=None, wrap_lines=True)
+    st.code(
+        found.attribution or "No source is recorded.",
+        language=None,
+        wrap_lines=True,
+        height=260 if len(found.attribution) > 700 else "content",
+    )
     for one in found.sources:
         with st.expander(f"{one.name} · {one.provider or 'provider not stated'}"):
             _source(one)
@@ -312,12 +326,21 @@ def _manifest(found: Coverage) -> None:
     for path in manifests(cache.data_dir(), found.name):
         text = _entry(path, cache.stamp(path), found.name)
         if text:
-            st.code(text, language="yaml", height=460)
+            st.code(text, language="yaml", height=460, wrap_lines=True)
             st.caption(f"As it stands in `{path}` now.")
+            if path.parent.parent.name == "uploads":
+                st.caption(
+                    "Made in the app. On the command line, with any other command at the end:"
+                )
+                st.code(
+                    f"mobclip --manifest {path} --mirror {path.parent} probe {found.name}",
+                    language="bash",
+                    wrap_lines=True,
+                )
             return
     st.info(
         f"No manifest on this machine has an entry for “{found.name}”. Its sources are under "
-        "“Sources and licences”.",
+        "“Licences”.",
         icon=":material/info:",
     )
 

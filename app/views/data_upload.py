@@ -280,9 +280,9 @@ def _uses(sheet: "Sheet", key: str) -> "Sheet":
         pd.DataFrame(
             {
                 "Column": [one.name for one in named],
-                "For example": [", ".join(one.examples) for one in named],
                 "Is": [USES[sheet.uses[one.name]] for one in named],
                 "Unit": ["" for _ in named],
+                "For example": [", ".join(one.examples) for one in named],
             }
         ),
         key=f"{key} uses",
@@ -290,13 +290,15 @@ def _uses(sheet: "Sheet", key: str) -> "Sheet":
         disabled=["Column", "For example"],
         height=min(38 + 35 * len(named), 250),
         column_config={
+            "Column": st.column_config.TextColumn(width=190),
             "Is": st.column_config.SelectboxColumn(
+                width=170,
                 options=list(back),
                 required=True,
                 help="Counts are spread over the cells of a zone, averages are not. A target is "
                 "not shown to the model: it is there to be predicted.",
             ),
-            "Unit": st.column_config.TextColumn(help="Of a target, e.g. euros a month."),
+            "Unit": st.column_config.TextColumn(width=90, help="Of a target, e.g. euros a month."),
         },
     )
     return replace(
@@ -372,6 +374,7 @@ def _checked(sheets: "list[Sheet]", wanted: "Wanted") -> "Check | None":
         with st.spinner("Reading all rows …"):
             current = uploads.check(sheets, wanted)
         st.session_state["upload_check"] = (chosen, current)
+        st.rerun()  # the button is no longer what comes next
     if current is None and kept is not None:
         st.caption("Something was chosen anew since the last report: check the files again.")
     return current

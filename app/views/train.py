@@ -88,10 +88,10 @@ def _log_of(work: Work) -> RunLog:
 
 def _ended(work: Work, files: PlaceFiles) -> None:
     working.ended(work)
-    embed, again, hide = st.columns(3, gap="small", vertical_alignment="center")
+    first, hide = st.columns([1.4, 1], gap="small", vertical_alignment="center")
     if work.kind == "train" and not jobs.read_only():
         if work.state == "done":
-            embed.button(
+            first.button(
                 "Embed and look at it",
                 key="embed_run",
                 type="primary",
@@ -105,7 +105,7 @@ def _ended(work: Work, files: PlaceFiles) -> None:
                 kwargs={"open_it": True},
             )  # fmt: skip
         else:
-            again.button(
+            first.button(
                 "Resume" if work.state == "stopped" else "Try again",
                 key="resume",
                 type="primary",
@@ -295,7 +295,12 @@ def _side_by_side(logs: Sequence[RunLog], selection: Selection, files: PlaceFile
     if not picked:
         st.caption("Choose a run to see its curve.")
         return
-    train_charts.epochs(picked, measure or "validation", height=220)
+    train_charts.epochs(picked, measure or "validation", height=260)
+    if measure in ("validation", "loss") and len({log.recipe for log in picked}) > 1:
+        st.caption(
+            "These runs are of different recipes, whose losses are different quantities: compare "
+            "how they fall, not how low they are."
+        )
     _ends(picked, files)
     rows = table_of_settings(picked)
     if len(picked) > 1 and rows:

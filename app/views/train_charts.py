@@ -78,7 +78,7 @@ def epochs(logs: Sequence[RunLog], measure: str, *, height: int = 190, key: str 
     colour = alt.Color(
         "Run:N",
         scale=alt.Scale(domain=runs, range=list(CLASSES[: len(runs)])),
-        legend=alt.Legend(orient="bottom", title=None, labelLimit=260) if len(runs) > 1 else None,
+        legend=alt.Legend(orient="top", title=None, labelLimit=260) if len(runs) > 1 else None,
     )
     lines = (
         alt.Chart(table)
@@ -87,7 +87,6 @@ def epochs(logs: Sequence[RunLog], measure: str, *, height: int = 190, key: str 
             x=alt.X("Epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d")),
             y=alt.Y(f"{name}:Q", title=name, scale=alt.Scale(zero=False)),
             color=colour,
-            strokeDash=alt.StrokeDash("Run:N", scale=alt.Scale(domain=runs), legend=None),
             tooltip=["Run", "Epoch", alt.Tooltip(name, format=".4f")],
         )
     )

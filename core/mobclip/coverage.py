@@ -263,7 +263,7 @@ def _summary(target: Target) -> str:
         return "no values"
     if target.kind == "number":
         low, middle, high = np.percentile(values, [0, 50, 100])
-        return f"{low:.4g} to {high:.4g}, median {middle:.4g}"
+        return f"{_number(low)} to {_number(high)}, median {_number(middle)}"
     if target.kind == "binary":
         return f"{np.mean(values):.0%} yes"
     shares = (
@@ -276,6 +276,11 @@ def _summary(target: Target) -> str:
     return (
         f"{len(target.classes)} {'parts' if target.kind == 'composition' else 'classes'}: {named}"
     )
+
+
+def _number(value: float) -> str:
+    """As people write it."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _source(name: str, given: Mapping[str, Any]) -> Source:
@@ -302,13 +307,15 @@ def _findings(
     ]
     for one in modalities:
         if one.share < 0.5:
-            found.append(f"Only {one.share:.0%} of the cells have {one.name}.")
+            found.append(f"Only {one.share:.0%} of the cells have {_spoken(one.name)}.")
         constant = [column.name for column in one.columns if column.constant]
         if constant:
-            found.append(f"{one.name}: {_some(constant)} {_be(constant)} the same in every cell.")
+            found.append(
+                f"{_titled(one.name)}: {_some(constant)} {_be(constant)} the same in every cell."
+            )
         twins = [f"{c.name} (= {c.same_as})" for c in one.columns if c.same_as]
         if twins:
-            found.append(f"{one.name}: {_some(twins)} {_be(twins)} there twice.")
+            found.append(f"{_titled(one.name)}: {_some(twins)} {_be(twins)} there twice.")
         wild = [
             column.name
             for column in one.columns
@@ -316,14 +323,14 @@ def _findings(
         ]
         if wild:
             found.append(
-                f"{one.name}: {_some(wild)} {'has' if len(wild) == 1 else 'have'} a few cells far "
-                "from all others; see the table of columns."
+                f"{_titled(one.name)}: {_some(wild)} {'has' if len(wild) == 1 else 'have'} a few "
+                "cells far from all others; see the table of columns."
             )
         if one.columns and one.alike > 0.2 * one.cells:
             found.append(
-                f"{one.name}: {one.alike:,} cells ({one.alike / one.cells:.0%}) have exactly the "
-                "token of another cell. Usual where zones are larger than cells, or where a cell "
-                "holds one record."
+                f"{_titled(one.name)}: {one.alike:,} cells ({one.alike / one.cells:.0%}) have "
+                "exactly the token of another cell. Usual where zones are larger than cells, or "
+                "where a cell holds one record."
             )
     if flows is not None:
         if flows.inside > 0.3:
@@ -347,6 +354,14 @@ def _findings(
             "is made of it."
         )
     return found
+
+
+def _spoken(modality: str) -> str:
+    return "points of interest" if modality == "poi" else modality.replace("_", " ")
+
+
+def _titled(modality: str) -> str:
+    return _spoken(modality).capitalize()
 
 
 def _some(names: Sequence[str]) -> str:

@@ -81,6 +81,9 @@ class Place:
     trimmed: bool = False  # without the outermost hundredth of the positions, on each side
 
 
+_Lost = tuple[str, int, tuple[int, ...]]  # why, how many rows, the first ones (from 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Read:
     """One file, read whole."""
@@ -88,7 +91,7 @@ class Read:
     kind: str
     rows: int
     used: int
-    dropped: tuple[tuple[str, int, tuple[int, ...]], ...]  # why, how many, the first (from 1)
+    dropped: tuple[_Lost, ...]
     extent: tuple[float, float, float, float] | None  # west, south, east, north
     cells: int  # with something of this file
     notes: tuple[str, ...] = ()
@@ -230,16 +233,20 @@ def check(sheets: Sequence[Sheet], place: Place) -> Check:
     area = None if "zones" in {one.kind for one in sheets} else _box(records, place)
     problems += _far_apart(records)
     cells: list[np.ndarray] = []
+    lost: dict[str, _Lost] = {}
     for sheet in order:
         if sheet.kind not in records:
             continue
         own = np.empty(0, np.uint64)
         try:
-            own = _cells(records[sheet.kind], place.resolution, area, zones, notes[sheet.kind])
+            own = _cells(
+                records[sheet.kind], place.resolution, area, zones, notes[sheet.kind], lost
+            )
         except MobclipError as error:
             problems.append(f"{sheet.kind.capitalize()}: {error}")
         cells.append(own)
-        files.append(_read(sheet, records[sheet.kind], len(own), notes[sheet.kind]))
+        gone = lost.get(sheet.kind)
+        files.append(_read(sheet, records[sheet.kind], len(own), notes[sheet.kind], gone))
     total = len(np.unique(np.concatenate(cells))) if cells else 0
     if not problems and total == 0:
         problems.append("No cell of the place has anything in it: look at the extents above.")
@@ -485,6 +492,7 @@ def _cells(
     area: tuple[float, float, float, float] | None,
     zones: Mapping[str, ZoneRecords],
     notes: list[str],
+    lost: dict[str, _Lost],
 ) -> UInt64[np.ndarray, " cells"]:
     """Cells of the place in which there is something of a file."""
     if isinstance(one, ZoneRecords):
@@ -494,7 +502,7 @@ def _cells(
     if area is not None:
         _check_size(shapely.box(*area), resolution)
     if isinstance(one, FlowRecords) and one.ends == "zones":
-        return _matched(one, zones, resolution, notes)
+        return _matched(one, zones, resolution, lost)
     if isinstance(one, FlowRecords) and one.ends == "cells":
         ends = np.unique(np.concatenate([one.origin, one.destination]))
         given = grid.resolution_of(ends)
@@ -522,7 +530,7 @@ def _cells(
 
 
 def _matched(
-    one: FlowRecords, zones: Mapping[str, ZoneRecords], resolution: int, notes: list[str]
+    one: FlowRecords, zones: Mapping[str, ZoneRecords], resolution: int, lost: dict[str, _Lost]
 ) -> UInt64[np.ndarray, " cells"]:
     """Flows between zone ids: which ids there are, and the cells of those zones."""
     polygons = zones.get("zones")
@@ -534,23 +542,22 @@ def _matched(
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         end = (one.origin if not known[0][row] else one.destination)[row]
-        where = ""
-        if not one.dropped:  # else the rows of the file are others
-            where = f" (rows {', '.join(str(i + 1) for i in np.flatnonzero(bad)[:5])})"
-        text = (
-            f"{bad.sum():,} of {len(one):,} rows have an end that no zone has, such as “{end}”"
-            f"{where}; ids of the zones look like “{ids[0]}”."
-        )
+        like = f"an end in no zone, such as “{end}”; ids of zones look like “{ids[0]}”"
         if bad.all():
-            raise RecordError(f"{text} Choose other columns, or the zones that belong to them.")
-        notes.append(f"{text} These rows are not used.")
+            raise RecordError(
+                f"all {len(one):,} rows have {like}. Choose other columns, or the zones that "
+                "belong to them."
+            )
+        # Where rows were left out before, those that are left have other numbers.
+        first = () if one.dropped else tuple((np.flatnonzero(bad)[:5] + 1).tolist())
+        lost["flows"] = (like, int(bad.sum()), first)
     ends = np.unique(np.concatenate([one.origin[~bad], one.destination[~bad]]).astype(str))
     outline = shapely.union_all(polygons.geometry[np.isin(ids, ends)])
     _check_size(outline, resolution)
     return grid.polygon_to_cells(outline, resolution)
 
 
-def _read(sheet: Sheet, one: Records, cells: int, notes: Sequence[str]) -> Read:
+def _read(sheet: Sheet, one: Records, cells: int, notes: Sequence[str], lost: _Lost | None) -> Read:
     assert not isinstance(one, RasterRecords)  # no image is uploaded
     dropped = tuple(
         (why, rows, tuple(row + 1 for row in one.first_dropped.get(why, ())))
@@ -559,8 +566,8 @@ def _read(sheet: Sheet, one: Records, cells: int, notes: Sequence[str]) -> Read:
     return Read(
         kind=sheet.kind,
         rows=len(one) + sum(one.dropped.values()),
-        used=len(one),
-        dropped=dropped,
+        used=len(one) - (lost[1] if lost else 0),
+        dropped=(*dropped, lost) if lost else dropped,
         extent=_extent(one),
         cells=cells,
         notes=tuple(notes),

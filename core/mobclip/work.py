@@ -131,15 +131,21 @@ def _make_place(job: Mapping[str, Any], tell: OnStep) -> None:
     spec = workspace.spec(str(job["name"]))
     place = pipeline.tokenize(workspace, spec)
     features = Features(place)
-    for run in pipeline.explored_runs(place):
-        if run not in TRAINED:
-            pipeline.embed(workspace, place, run, features=features)
-            pipeline.project(workspace, place, run)
+    names = [run for run in pipeline.explored_runs(place) if run not in TRAINED]
+    for done, run in enumerate(names):
+        tell(f"embedding by {run}", done, len(names) + 1)
+        pipeline.embed(_workspace(place.folder, _silent), place, run, features=features)
+        pipeline.project(_workspace(place.folder, _silent), place, run)
+    tell("predicting the targets", len(names), len(names) + 1)
     if place.targets:
         try:
-            pipeline.probe(workspace, place)
+            pipeline.probe(_workspace(place.folder, _silent), place)
         except ConfigError as error:  # too few units: a place for all that
             log.warning("%s", error)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Where a stage is one step of a longer work."""
 
 
 KINDS: dict[str, Callable[[Mapping[str, Any], OnStep], None]] = {

@@ -216,11 +216,15 @@ def _columns(frame: pd.DataFrame) -> tuple[ColumnPreview, ...]:
         ColumnPreview(
             name=str(name),
             kind=_kind(frame[name]),
-            examples=tuple(str(value)[:40] for value in frame[name].dropna().unique()[:3]),
+            examples=tuple(_shown(value) for value in frame[name].dropna().unique()[:3]),
             missing=float(frame[name].isna().mean()) if len(frame) else 0.0,
         )
         for name in frame.columns
     )
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:40]
 
 
 def _kind(series: pd.Series) -> Kind:
