@@ -200,3 +200,13 @@ def test_names_say_one_thing_each(planted, labels):
     assert len(set(given)) == 3
     assert given[2] == "mixed"
     assert all(isinstance(each, Telling) for each in one[0])
+
+
+def test_a_name_does_not_say_the_same_twice(labels):
+    rng = np.random.default_rng(0)
+    larger = 0.1 * rng.normal(size=len(CELLS)) + (labels == 0)
+    columns = ("mean_household_size", "mean_family_size", "mean_rent")
+    values = np.column_stack([larger, 2 * larger, rng.normal(size=len(CELLS)) - 2 * (labels == 0)])
+    place = place_of({"demographics": table("demographics", values, columns)})
+    (name, *_) = names(Traits(place).tell(labels, GROUPS))
+    assert name in ("high household size, low rent", "high family size, low rent")
