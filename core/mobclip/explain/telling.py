@@ -152,7 +152,10 @@ def _name(told: Sequence[Telling], parts: int) -> str:
         others = [one for one in others if one.trait.group != "total"]
         others.sort(key=lambda one: one.trait.kind != DEMOGRAPHICS)
     # One of a group: the second says much the same.
-    others = list({one.trait.group: one for one in reversed(others)}.values())[::-1]
+    strongest: dict[str, Telling] = {}
+    for one in others:
+        strongest.setdefault(one.trait.group, one)
+    others = list(strongest.values())
     others = others[: max(1, parts - len(things))]
     left = ", ".join(one.phrase for one in things)
     right = ", ".join(one.phrase for one in others)
