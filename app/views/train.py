@@ -33,7 +33,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         if work is not None and work.running:
             _watch()
         else:
-            if work is not None and work.kind in ("train", "embed"):
+            if work is not None and work.kind in ("train", "embed") and _of(work) == files.key:
                 _ended(work, files)
             if not read_only:
                 _form(files)
@@ -75,14 +75,19 @@ def _watch() -> None:
         )
     train_charts.steps(log)
     one, two = st.columns(2, gap="small")
-    with one:
-        train_charts.epochs([log], "validation", key="live validation")
-    with two:
-        train_charts.epochs([log], "recall", key="live recall")
+    for column, measure in ((one, "validation"), (two, "recall")):
+        with column:
+            st.markdown(f"**{train_charts.MEASURES[measure]}**", help=train_charts.HELP)
+            train_charts.epochs([log], measure, key=f"live {measure}")
+
+
+def _of(work: Work) -> str:
+    """The place that it is about."""
+    return str(work.job["opens"]["place"])
 
 
 def _log_of(work: Work) -> RunLog:
-    folder = cache.data_dir() / "places" / work.job["opens"]["place"] / "runs" / work.job["run"]
+    folder = cache.data_dir() / "places" / _of(work) / "runs" / work.job["run"]
     return RunLog.load(folder, list(TRAINED))
 
 
@@ -100,7 +105,7 @@ def _ended(work: Work, files: PlaceFiles) -> None:
                 "opens the map on them.",
                 on_click=working.start,
                 args=(
-                    _embedding_job(work.job["opens"]["place"], work.job["run"], work.job["place"]),
+                    _embedding_job(_of(work), work.job["run"], work.job["place"]),
                 ),
                 kwargs={"open_it": True},
             )  # fmt: skip

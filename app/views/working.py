@@ -49,6 +49,8 @@ def read_only_note(what: str) -> bool:
 def bar(work: Work, extra: str = "") -> None:
     """What is being done, how far it is, and a button that ends it."""
     what, done, total = work.progress
+    if work.kind == "train":
+        what = what.partition(": ")[2] or what  # the title names it already
     if work.state == "stopping":
         what = "stopping: it ends after what it is at"
     counted = f" · {done} of {total}" if total else ""
