@@ -33,11 +33,12 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         else:
             if run != selection.run:
                 st.caption(f"Shown for “{run}”: “{selection.run}” has no model to be tried.")
+            # A link with edits opens where they are.
+            st.session_state.setdefault("modalities_mode", WHAT_IF if selection.edits else SEES)
             mode = st.segmented_control(
                 "About this cell",
                 [SEES, WHAT_IF],
                 key="modalities_mode",
-                default=SEES,
                 required=True,
                 label_visibility="collapsed",
                 width="stretch",

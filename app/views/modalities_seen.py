@@ -225,5 +225,5 @@ def bars(amounts: Sequence[Amount], title: str, *, key: str) -> None:
         x=alt.X("Here:Q", title=title, axis=alt.Axis(tickCount=4, grid=False))
     )
     usual = base.mark_tick(color=USUAL, thickness=3, height={"band": 0.9}).encode(x="Usual:Q")
-    st.altair_chart((here + usual).properties(height=21 * len(order) + 62), key=key)
+    st.altair_chart((here + usual).properties(height=22 * len(order) + 74), key=key)
     st.caption("Bars: this cell. Orange marks: the mean cell that has such evidence.")

@@ -12,7 +12,7 @@ from mobclip import grid
 from mobclip.fusion import GONE, HIDDEN
 from mobclip.place import MOBILITY
 from mobclip.session import Selection
-from mobclip.whatif import Bench, Beyond, Edits, Predicted, WhatIf, bin_name, people_seen
+from mobclip.whatif import Bench, Beyond, Edits, Off, Predicted, WhatIf, bin_name, people_seen
 from views import frame
 from views import modalities_bench as shared
 from views.layers import NO_YES
@@ -95,13 +95,15 @@ def _controls(edits: Edits, selection: Selection, files: PlaceFiles, bench: Benc
         kinds["people"] = "People"
     if MOBILITY in bench.modalities and bench.fusion.flow_map is not None:
         kinds["trips"] = "Trips"
+    edited = {"out": edits.states, "points": edits.points, "people": edits.shares}
+    first = next((kind for kind, there in edited.items() if there and kind in kinds), "out")
+    st.session_state.setdefault("what_if_kind", first)
     with st.container(border=True):
         kind = st.segmented_control(
             "Change",
             list(kinds),
             format_func=kinds.__getitem__,
             key="what_if_kind",
-            default="out",
             required=True,
             width="stretch",
             help="What is to be otherwise at this cell. Changes of several kinds add up.",
@@ -283,18 +285,12 @@ def _moved(found: WhatIf, files: PlaceFiles, run: str) -> None:
             help="How many of the ten cells most like it are the same as before. Those after are "
             "ringed on the map.",
         )
-    for one in found.unusual:
-        what = (
-            "embedding" if one.what == "embedding" else f"{frame.modality_name(one.what).lower()}"
-        )
+    if warned := [*(_far(one) for one in found.unusual), *map(_too_much, found.beyond[:3])]:
         st.warning(
-            f"No real cell is like this: its {what} is farther from every real one than "
-            f"{min(one.percentile, 99.9):.1f} % of real cells are from theirs. What the model "
-            "and the predictions say of it is a guess.",
+            "The model has seen nothing like this; what it and the probes say of it is a guess.\n"
+            + "\n".join(f"- {one}" for one in warned),
             icon=":material/explore_off:",
         )
-    for far in found.beyond[:3]:
-        st.warning(_too_much(far), icon=":material/explore_off:")
     already = [one for one in found.off if one.before > 99 and one not in found.unusual]
     if found.edits and already:
         st.caption("The cell was unlike all others before the edit, too.")
@@ -303,18 +299,25 @@ def _moved(found: WhatIf, files: PlaceFiles, run: str) -> None:
         st.caption(f":material/info: {note}")
 
 
+def _far(off: Off) -> str:
+    what = off.what if off.what == "embedding" else frame.modality_name(off.what).lower()
+    return (
+        f"Its {what} is farther from every real one than {min(off.percentile, 99.9):.1f} % of real "
+        "ones are from theirs."
+    )
+
+
 def _too_much(far: Beyond) -> str:
     if far.modality == "demographics":
-        what = f"{_bin(far.column)} {100 * far.value:.0f} %: the most that any cell of this place"
-        return f"{what} has is {100 * far.most:.0f} %. The model has seen nothing like it."
+        what = f"{_bin(far.column)} {100 * far.value:.0f} %"
+        return f"{what}: the most that any cell of this place has is {100 * far.most:.0f} %."
     if far.modality == MOBILITY:
-        which = "leave" if far.column == "log_outflow" else "arrive"
-        what = f"{shown(far.value)} trips {which}: the most at any cell of this place"
+        what = "trips leave" if far.column == "log_outflow" else "trips arrive"
+    elif far.column == "log_total":
+        what = "points of interest"
     else:
-        name = far.column.removeprefix("count_").replace("_", " ")
-        name = "points of interest" if far.column == "log_total" else name
-        what = f"{shown(far.value)} {name}: the most in any cell of this place"
-    return f"{what} is {shown(far.most)}. The model has seen nothing like it."
+        what = far.column.removeprefix("count_").replace("_", " ")
+    return f"{shown(far.value)} {what}: the most at any cell of this place is {shown(far.most)}."
 
 
 def _picture(found: WhatIf, files: PlaceFiles, run: str) -> None:

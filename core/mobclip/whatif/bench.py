@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, UInt64
+from jaxtyping import Float32, Float64, Int64, UInt64
 
 from mobclip import grid
 from mobclip.baselines import spatial_kernel
@@ -372,16 +372,9 @@ class Bench:
         best = best[np.argsort(-scores[best], kind="stable")]
         return Matches(cells=self.place.cells[best], scores=scores[best])
 
-    def _table(self, what: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows among which distances are taken, and their vectors."""
-        if what == "embedding":
-            return np.arange(len(self._unit)), self._unit
-        rows = np.flatnonzero(self._present[what])
-        return rows, self._own[what][rows]
-
     def _gaps(self, what: str) -> Float64[np.ndarray, " sample"]:
         """Distances of a sample of real cells to the nearest other, sorted."""
-        _, table = self._table(what)
+        table = self._unit if what == "embedding" else self._own[what][self._present[what]]
         if len(table) < 2:
             return np.empty(0)
         sample = np.arange(len(table))
@@ -412,10 +405,8 @@ class Bench:
             usual = self._usual[what]
             if not len(usual):
                 continue
-            rows, table = self._table(what)
             away = [
-                float("nan") if one is None else self._gap(one, table, rows != row)
-                for one in (was, now)
+                float("nan") if one is None else self._gap(what, one, row) for one in (was, now)
             ]
             before, after = (
                 100 * float(np.searchsorted(usual, one, side="left")) / len(usual)
@@ -452,10 +443,15 @@ class Bench:
             if value > top * (1 + 1e-5)
         ]
 
-    @staticmethod
-    def _gap(one: np.ndarray, table: np.ndarray, others: Bool[np.ndarray, " rows"]) -> float:
-        squared = _squared(one[None], table)[0]
-        return float(np.sqrt(squared[others].min(initial=np.inf)))
+    def _gap(self, what: str, one: np.ndarray, row: int) -> float:
+        """Distance to the nearest real cell but the one of `row`."""
+        if what == "embedding":
+            squared = _squared(one[None], self._unit)[0]
+        else:
+            squared = _squared(one[None], self._own[what])[0]
+            squared[~self._present[what]] = np.inf
+        squared[row] = np.inf
+        return float(np.sqrt(squared.min()))
 
     def _around(
         self,

@@ -19,6 +19,7 @@ COUNT, TOTAL, SHARE = "count_", "log_total", "hist_"
 LEAST_SHARE = 0.1  # of the known words in the text of a cell: below, their length says nothing
 NAME_WORDS = 2  # words of a place's name, about
 OFTEN = 40  # words offered where categories are codes
+SAYS_NOTHING = ("and", "for", "the")
 LEAST_POINTS = 0.5  # a cell with fewer than this has none
 Number = float | int
 _STATES = {"hide": HIDDEN, "drop": GONE}
@@ -145,7 +146,7 @@ class Points:
         """What can be added: categories, or common words where categories are codes."""
         if self.categories or self._words is None:
             return self.categories
-        return tuple(one for one in self._words.common_words(2 * OFTEN) if len(one) > 2)[:OFTEN]
+        return tuple(_telling(self._words.common_words(2 * OFTEN))[:OFTEN])
 
     def edited(self, token: Token, points: Mapping[str, Number]) -> tuple[Token, list[str]]:
         """The token with other points, and what has to be said of it."""
@@ -189,7 +190,7 @@ class Points:
         """Common words that a text vector leans to, the strongest first."""
         if self._words is None or self._words.components is None or not text.any():
             return []
-        common = [one for one in self._words.common_words(400) if len(one) > 2]
+        common = _telling(self._words.common_words(400))
         vectors = self._words.components[[self._index[one] for one in common]]
         strength = vectors @ text
         order = np.argsort(-strength, kind="stable")[:most]
@@ -297,6 +298,10 @@ class Points:
         common = [self._index[one] for one in self._words.common_words(400)]
         vectors = self._words.components[common] * self._words.idf[common, None]
         return float(np.median(np.linalg.norm(vectors, axis=1)))
+
+
+def _telling(words: Sequence[str]) -> list[str]:
+    return [one for one in words if len(one) > 2 and one not in SAYS_NOTHING]
 
 
 def histograms(
