@@ -224,7 +224,7 @@ def _position(files: PlaceFiles, run: str) -> Lesson | None:
         choices=["less than a tenth", "up to a third", "up to two thirds", "more"],
         reveal=reveal,
         discuss="What can position alone never know about a place?",
-        opens={"view": "probe", "layer": "measured"},
+        opens={"view": "probe", "layer": "actual"},
     )
 
 

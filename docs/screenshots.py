@@ -20,9 +20,15 @@ CHROMIUM = os.environ.get("MOBCLIP_CHROMIUM", "/usr/bin/chromium")
 SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 VIEWS = {
     "map": "",
-    "map-data": "&colour=target:{target}&cell={cell}",
+    "clusters": "&colour=clusters",
+    "compare": "&other={other}&split=swipe",
     "similar": "&view=similar&cell={cell}&apart={apart}",
+    "words": "&view=similar&query={query}",
     "probe": "&view=probe&target={target}",
+    "modalities": "&view=modalities&cell={cell}",
+    "train": "&view=train",
+    "data": "&view=data",
+    "class": "&view=map&lesson=2&cell={cell}",
 }
 
 
@@ -32,6 +38,8 @@ def main() -> None:
     arguments.add_argument("place", help="folder name of a place, e.g. chicago-r8")
     arguments.add_argument("--target", help="what to predict; default: the first of the place")
     arguments.add_argument("--run", default="", help="embedding; default: the best on blocks")
+    arguments.add_argument("--other", default="pca", help="embedding that it is compared with")
+    arguments.add_argument("--query", default="market hall", help="words to search for")
     arguments.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     arguments.add_argument("--themes", nargs="+", default=["light", "dark"])
     chosen = arguments.parse_args()
@@ -57,20 +65,22 @@ def main() -> None:
                 page.goto(f"http://127.0.0.1:{port}/?place={chosen.place}&run={chosen.run}")
                 cell = a_cell(page)
                 for name, query in VIEWS.items():
-                    address = query.format(cell=cell, target=target, apart=20)
+                    address = query.format(
+                        cell=cell, target=target, apart=20, other=chosen.other, query=chosen.query
+                    )
                     page.goto(
                         f"http://127.0.0.1:{port}/?place={chosen.place}&run={chosen.run}{address}"
                     )
                     settle(page)
                     page.screenshot(path=chosen.out / f"{name}-{theme}.png")
+                    if name == "similar":
+                        page.get_by_text("Why?", exact=True).scroll_into_view_if_needed()
+                        page.wait_for_timeout(2500)
+                        page.screenshot(path=chosen.out / f"why-{theme}.png")
                     if name == "probe":
                         page.get_by_text("All measures of").scroll_into_view_if_needed()
-                        page.wait_for_timeout(800)
+                        page.wait_for_timeout(2500)
                         page.screenshot(path=chosen.out / f"probe-charts-{theme}.png")
-                    if name == "map-data":
-                        page.get_by_text("Show the embedding space").click()
-                        settle(page)
-                        page.screenshot(path=chosen.out / f"map-space-{theme}.png")
                 page.close()
             browser.close()
     finally:
@@ -81,8 +91,7 @@ def main() -> None:
 def a_cell(page: Page) -> str:
     """A cell near the middle of the map, chosen by a click."""
     settle(page)
-    canvas = page.locator(".mobclip-map canvas")
-    box = canvas.bounding_box()
+    box = page.locator(".mobclip-map").bounding_box()
     assert box is not None
     for dx, dy in ((0.5, 0.5), (0.45, 0.4), (0.55, 0.6), (0.4, 0.5), (0.6, 0.4)):
         page.mouse.click(box["x"] + dx * box["width"], box["y"] + dy * box["height"])
@@ -96,6 +105,10 @@ def a_cell(page: Page) -> str:
 def settle(page: Page) -> None:
     """Until the map is drawn and nothing moves."""
     page.wait_for_selector(".mobclip-map[data-state=ready]", timeout=90_000)
+    page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=60_000)
+    hint = page.get_by_role("button", name="Got it")
+    if hint.count():
+        hint.first.click()
     page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=60_000)
     page.wait_for_timeout(2500)
 

@@ -210,7 +210,7 @@ def _largest(target: Target) -> str:
 
 def _layer(selection: Selection, target: Target, result: ProbeResult | None) -> str:
     names = layers.names(target)
-    layer = {"measured": "actual"}.get(selection.layer, selection.layer)
+    layer = selection.layer
     layer = layer if layer in names else "predicted"
     if result is None:
         layer = "actual"
