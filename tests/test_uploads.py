@@ -346,17 +346,27 @@ def test_names_titles_and_licences():
     assert len(uploads.place_problems(bad, [])) == 3
 
 
+def test_zone_ids_that_repeat(points, zones, flows):
+    frame = gpd.read_file(zones)
+    frame.loc[3, "code"] = "004"
+    frame.to_file(zones, driver="GeoJSON", engine="pyogrio")
+    areas = sheet("zones", zones, columns={"id": "code"})
+    (problem,) = check([areas, sheet("points", points), sheet("flows", flows)], PLACE).problems
+    assert "zone id '004' stands in 2 rows" in problem
+    assert problem.endswith("choose another id column.")
+
+
 # ---- the place ---------------------------------------------------------------------------------
 
 
 def test_the_place_is_made_as_the_command_line_makes_it(points, zones, flows, tmp_path):
     frame = gpd.read_file(zones)
     frame["rent"] = np.arange(25.0)
+    frame["Cars"] = frame.cars  # a name that becomes the same
     frame.to_file(zones, driver="GeoJSON", engine="pyogrio")
     areas = sheet("zones", zones)
-    areas = Sheet(
-        **{**areas.__dict__, "uses": {**areas.uses, "rent": "target"}, "units": {"rent": "coins"}}
-    )
+    uses = {**areas.uses, "rent": "target", "Cars": "count"}
+    areas = Sheet(**{**areas.__dict__, "uses": uses, "units": {"rent": "coins"}})
     sheets = [sheet("points", points), areas, sheet("flows", flows)]
     data = tmp_path / "data"
     folder = uploads.save(data, sheets, PLACE, check(sheets, PLACE))
@@ -370,6 +380,9 @@ def test_the_place_is_made_as_the_command_line_makes_it(points, zones, flows, tm
     assert place.folder == data / "places" / "mine-r7"
     assert set(place.modalities) == {"poi", "mobility", "demographics"}
     assert place.targets["rent"].unit == "coins"
+    assert {"log_population", "log_cars", "log_cars_2", "mean_median_income"} <= set(
+        place.tables["demographics"].columns
+    )
     assert place.provenance["sources"]["points"]["licence"] == "own data"
     assert len(place.cells) == check(sheets, PLACE).cells
     frame = pd.read_csv(points)
@@ -409,3 +422,32 @@ def test_codes_reach_the_manifest(points, tmp_path):
     place = pipeline.tokenize(workspace, workspace.spec("mine"))
     assert place.provenance["sources"]["points"]["dropped"] == {"no coordinates": 1}
     assert isinstance(place, Place)
+
+
+# ---- real files ----------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_real_files_are_understood_without_help(mirror):
+    chicago = [
+        sheet("points", mirror / "chicago" / "pois_foursquare_venues.parquet"),
+        sheet("flows", mirror / "chicago" / "mobility_divvy_trips.parquet"),
+        sheet("zones", mirror / "chicago" / "demographics_cook_tracts.parquet"),
+    ]
+    found = check(chicago, PLACE)
+    assert found.good, found.problems
+    assert chicago[2].columns == {"id": "GEOID"}
+    assert chicago[2].uses["Total Population"] == "population"
+    ((why, rows, _),) = only(found, "flows").dropped
+    assert (why, rows) == ("no destination", 317)
+    assert only(found, "points").used == 17983
+    new_york = [
+        sheet("flows", mirror / "nyc" / "mobility_lodes2018_tract_od.parquet"),
+        sheet("zones", mirror / "nyc" / "demographics_tracts.parquet"),
+    ]
+    assert new_york[0].columns == {
+        "origin": "home_geoid", "destination": "work_geoid", "weight": "jobs",
+    }  # fmt: skip
+    found = check(new_york, PLACE)
+    assert found.good, found.problems
+    assert only(found, "flows").used > 0.9 * only(found, "flows").rows

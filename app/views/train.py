@@ -34,7 +34,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             _watch()
         else:
             if work is not None and work.kind in ("train", "embed") and _of(work) == files.key:
-                _ended(work, files)
+                _ended(work)
             if not read_only:
                 _form(files)
                 _unfinished(files)
@@ -91,7 +91,7 @@ def _log_of(work: Work) -> RunLog:
     return RunLog.load(folder, list(TRAINED))
 
 
-def _ended(work: Work, files: PlaceFiles) -> None:
+def _ended(work: Work) -> None:
     working.ended(work)
     first, hide = st.columns([1.4, 1], gap="small", vertical_alignment="center")
     if work.kind == "train" and not jobs.read_only():

@@ -39,7 +39,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "cell": ("h3", "cell", "hex", "hexagon"),
     "category": ("category", "categories", "type", "kind", "class", "fclass", "amenity", "cat"),
     "text": ("name", "title", "description", "label", "text"),
-    "weight": ("weight", "count", "trips", "flow", "flows", "volume", "n", "total", "commuters"),
+    "weight": ("weight", "count", "trips", "flow", "flows", "volume", "n", "total", "jobs"),
     "origin": ("origin", "from", "start", "source", "home", "pickup", "o", "orig"),
     "destination": ("destination", "dest", "to", "end", "target", "work", "dropoff", "d"),
     "id": ("id", "geoid", "code", "zone", "gid", "fid", "key", "nr", "number"),
@@ -141,8 +141,8 @@ def guess(kind: str, seen: Preview) -> Sheet:
         if weight := _named(free, "weight"):
             columns["weight"] = weight
     else:
-        names = [one.name for one in seen.columns]
-        chosen = _named(texts, "id") or (texts or names or [""])[0]
+        unique = [one.name for one in seen.columns if one.unique and one.name in texts]
+        chosen = _named(unique, "id") or next(iter([*unique, *texts]), "")
         if chosen:
             columns["id"] = chosen
         for one in seen.columns:
@@ -191,12 +191,16 @@ def _ends(
 
 def _use(column: ColumnPreview, others: Mapping[str, str]) -> str:
     parts = set(_parts(column.name))
-    if parts & {"population", "pop", "residents", "people"} and "population" not in others.values():
+    if parts & _NO_VALUES or parts & {*_WORDS["id"], *_WORDS["lon"], *_WORDS["lat"]}:
+        return ""
+    if parts & _PEOPLE and "population" not in others.values():
         return "population"
-    averages = {"median", "mean", "avg", "average", "rate", "share", "percent", "pct", "ratio"}
-    if parts & averages or column.kind == "number":
-        return "average"
-    return "count"
+    return "average" if parts & _AVERAGES or column.kind == "number" else "count"
+
+
+_PEOPLE = {"population", "pop", "totpop", "residents", "people", "inhabitants"}
+_AVERAGES = {"median", "mean", "avg", "average", "rate", "share", "percent", "pct", "ratio"}
+_NO_VALUES = {"area", "aland", "awater", "shape", "length", "perimeter", "objectid", "fips", "year"}
 
 
 # ---- the report --------------------------------------------------------------------------------
@@ -218,6 +222,8 @@ def check(sheets: Sequence[Sheet], place: Place) -> Check:
     zones: dict[str, ZoneRecords] = {}
     notes: dict[str, list[str]] = {one.kind: [] for one in sheets}
     for sheet in order:
+        if sheet.kind == "flows" and "origin" in sheet.columns and "zones" not in zones:
+            continue  # without zones nothing can be said of flows between them
         try:
             spec = _spec(sheets, place, None, missing, limits)
             found = _stray(sheet, spec, notes[sheet.kind])
@@ -235,8 +241,8 @@ def check(sheets: Sequence[Sheet], place: Place) -> Check:
     cells: list[np.ndarray] = []
     lost: dict[str, _Lost] = {}
     for sheet in order:
-        if sheet.kind not in records:
-            continue
+        if sheet.kind not in records or (area is None and not zones):
+            continue  # without its area nothing can be said of the place
         own = np.empty(0, np.uint64)
         try:
             own = _cells(
@@ -378,7 +384,10 @@ def _plain(error: MobclipError, sheet: Sheet) -> str:
     text = text.replace(f"uploads/{sheet.file_name}", sheet.path.name)
     text = text.replace(sheet.file_name, sheet.path.name)
     text = re.sub(
-        r" Correct the name in the manifest\.| or correct `path` in the manifest", "", text
+        r" Correct the name in the manifest\.| or correct `path` in the manifest|"
+        r", or set `repeated_ids: merge` for zones without values",
+        "",
+        text,
     )
     text = text.replace(": delete it and run `mobclip fetch` again,.", ": save it again.")
     text = text.replace(" in the manifest", "")
@@ -628,13 +637,14 @@ def _source(
         body["zones"] = "zones"
     if sheet.kind == "zones":
         used = {name: use for name, use in sheet.uses.items() if use}
-        counts = {_key(name): name for name, use in used.items() if use == "count"}
+        keys = _keys(list(used))
+        counts = {keys[name]: name for name, use in used.items() if use == "count"}
         people = next((name for name, use in used.items() if use == "population"), None)
         if people is not None:
             counts = {"population": people, **counts}
-        averages = {_key(name): name for name, use in used.items() if use == "average"}
+        averages = {keys[name]: name for name, use in used.items() if use == "average"}
         targets = {
-            _key(name): {"title": name, "unit": sheet.units.get(name) or "unit not stated",
+            keys[name]: {"title": name, "unit": sheet.units.get(name) or "unit not stated",
                          "column": name}
             for name, use in used.items()
             if use == "target"
@@ -644,9 +654,20 @@ def _source(
     return body
 
 
-def _key(name: str) -> str:
-    """A column as a name of the manifest."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "value"
+def _keys(columns: Sequence[str]) -> dict[str, str]:
+    """Column -> its name in the manifest, each another one."""
+    found: dict[str, str] = {}
+    taken = {"population"}
+    for column in columns:
+        plain = re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") or "value"
+        key = next(
+            name
+            for name in (plain, *(f"{plain}_{i}" for i in range(2, len(columns) + 3)))
+            if name not in taken
+        )
+        taken.add(key)
+        found[column] = key
+    return found
 
 
 def _document(

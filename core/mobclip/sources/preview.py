@@ -44,6 +44,7 @@ class ColumnPreview:
     kind: Kind
     examples: tuple[str, ...]
     missing: float  # share of the first rows
+    unique: bool  # no value stands twice in the first rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +219,7 @@ def _columns(frame: pd.DataFrame) -> tuple[ColumnPreview, ...]:
             kind=_kind(frame[name]),
             examples=tuple(_shown(value) for value in frame[name].dropna().unique()[:3]),
             missing=float(frame[name].isna().mean()) if len(frame) else 0.0,
+            unique=bool(frame[name].is_unique),
         )
         for name in frame.columns
     )
@@ -247,9 +249,9 @@ def _kind(series: pd.Series) -> Kind:
         cells = np.array([int(one, 16) for one in texts.head(50)], np.uint64)
         if grid.is_cell(cells).all():
             return "H3 cell"
-    # Numbers with a few words for “not known” among them.
+    # Numbers with a few words for “not known” among them. What is text without need is an id.
     share = pd.to_numeric(texts, errors="coerce").notna().mean()
-    return "number" if share > 0.5 and not texts.map(_leading_zero).any() else "text"
+    return "number" if 0.5 < share < 1 and not texts.map(_leading_zero).any() else "text"
 
 
 def _leading_zero(text: str) -> bool:
