@@ -282,6 +282,20 @@ def test_what_cannot_be_is_refused(bench, fusion, place):
     assert last.cosine == 1
 
 
+def test_a_model_of_several_places_is_asked_for_what_it_was_given(place):
+    both = Fusion.fit([place, place.varied("again")], FusionConfig(dims=6))
+    assert both.modalities == ("mobility", "demographics")  # no other means the same in both
+    bench = Bench(both, place)
+    expected = both.embed(place)
+    assert bench.editable == {"demographics"}
+    found = bench.what_if(int(CELLS[41]), Edits(shares={"hist_age_65_up": 0.7}, flows=3.0))
+    np.testing.assert_allclose(found.before, expected[41], atol=5e-6)
+    token, _ = bench.edited("demographics", 41, found.edits)
+    other = both.embed(with_token(place, "demographics", 41, token))
+    np.testing.assert_allclose(found.after, other[41], atol=5e-6)
+    assert any("trips stay" in one for one in found.notes)
+
+
 # ---- tokens
 
 

@@ -95,11 +95,12 @@ def _choices(files: PlaceFiles, run: str | None) -> dict[str, str]:
     found = {"evidence": "Evidence: how many kinds"}
     found |= {f"has:{name}": f"Evidence: {called[name].lower()}" for name in called}
     if run is not None:
-        found |= {f"influence:{name}": f"Influence: {called[name].lower()}" for name in called}
+        given = shared.modalities(files, run)
+        found |= {f"influence:{name}": f"Influence: {called[name].lower()}" for name in given}
         found |= {
             f"disagree:{one}:{other}": f"Disagreement: {called[one].lower()} and "
             f"{called[other].lower()}"
-            for one, other in combinations(called, 2)
+            for one, other in combinations(given, 2)
         }
     return found
 

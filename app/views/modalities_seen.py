@@ -56,8 +56,10 @@ def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
                 _points(files, row, bench)
             elif name == "demographics":
                 _people(files, row)
-            else:
+            elif name in bench.modalities:
                 _alike(name, selection, files, bench)
+            else:
+                st.caption("This model was not given it: it knows what several places share.")
     return partners
 
 
@@ -101,7 +103,7 @@ def _people(files: PlaceFiles, row: int) -> None:
     others = [one for one in seen.numbers if one.name != "people per km²"]
     if others:
         st.caption(
-            " · ".join(f"{one.name} {shown(one.here)} (usual {shown(one.usual)})" for one in others)
+            " · ".join(f"{one.name} {shown(one.here)} (mean {shown(one.usual)})" for one in others)
         )
 
 
@@ -112,9 +114,9 @@ def _trips(files: PlaceFiles, row: int) -> list[str]:
     if seen is None:
         return []
     st.markdown(
-        f"**{shown(seen.out.here)}** trips leave and **{shown(seen.into.here)}** arrive; usual are "
-        f"{shown(seen.out.usual)} each. More than at {100 * seen.all.below:.0f} % of the cells "
-        "that have any."
+        f"**{shown(seen.out.here)}** trips leave and **{shown(seen.into.here)}** arrive; the mean "
+        f"cell has {shown(seen.out.usual)} of each. More than at {100 * seen.all.below:.0f} % of "
+        "the cells that have any."
     )
     rows = np.array([one.row for one in seen.partners])
     names = grid.to_strings(place.cells[rows])
@@ -193,8 +195,8 @@ def _alike(name: str, selection: Selection, files: PlaceFiles, bench: Bench) -> 
 
 def _compared(amount: Amount, among: str) -> str:
     return (
-        f"**{shown(amount.here)}** {amount.name}; usual are {shown(amount.usual)}. More than in "
-        f"{100 * amount.below:.0f} % of the {among}."
+        f"**{shown(amount.here)}** {amount.name}; the mean cell has {shown(amount.usual)}. More "
+        f"than in {100 * amount.below:.0f} % of the {among}."
     )
 
 
@@ -224,6 +226,8 @@ def bars(amounts: Sequence[Amount], title: str, *, key: str) -> None:
     here = base.mark_bar(color=HERE, height={"band": 0.7}).encode(
         x=alt.X("Here:Q", title=title, axis=alt.Axis(tickCount=4, grid=False))
     )
-    usual = base.mark_tick(color=USUAL, thickness=3, height={"band": 0.9}).encode(x="Usual:Q")
+    usual = base.mark_tick(color=USUAL, opacity=1, thickness=3, height={"band": 0.9}).encode(
+        x="Usual:Q"
+    )
     st.altair_chart((here + usual).properties(height=22 * len(order) + 74), key=key)
     st.caption("Bars: this cell. Orange marks: the mean cell that has such evidence.")

@@ -17,6 +17,12 @@ from views import frame
 from views import modalities_bench as shared
 from views.layers import NO_YES
 
+POI, DEMOGRAPHICS = "poi", "demographics"
+KINDS = {
+    "points": ("Points", POI),
+    "people": ("People", DEMOGRAPHICS),
+    "trips": ("Trips", MOBILITY),
+}
 FLOWS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 MOST_POINTS = 1000
 DOT, BEFORE, AFTER = "#9db4bf", "#2a9db5", "#e4572e"
@@ -25,7 +31,7 @@ DOT, BEFORE, AFTER = "#9db4bf", "#2a9db5", "#e4572e"
 def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
     """Controls and what comes of them; returns cells to be ringed: the nearest ones after."""
     bench = shared.bench(files, run)
-    edits = _possible(Edits.from_text(selection.edits), files, bench)
+    edits = _possible(Edits.from_text(selection.edits), bench)
     _controls(edits, selection, files, bench)
     _said(edits)
     found = bench.what_if(int(grid.from_strings([selection.cell])[0]), edits)
@@ -35,17 +41,16 @@ def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
     return grid.to_strings(found.nearest_after.cells) if edits else []
 
 
-def _possible(edits: Edits, files: PlaceFiles, bench: Bench) -> Edits:
+def _possible(edits: Edits, bench: Bench) -> Edits:
     """Without what a link asks for and this place does not have."""
-    modalities = [name for name in cache.load_place(files).modalities if name in bench.modalities]
-    choices = bench.points.choices if bench.points is not None else ()
-    columns = bench.share_columns
-    trips = MOBILITY in modalities and bench.fusion.flow_map is not None
+    choices = bench.points.choices if bench.points is not None and POI in bench.editable else ()
+    columns = bench.share_columns if DEMOGRAPHICS in bench.editable else ()
+    trips = MOBILITY in bench.editable
     return Edits(
         points={name: n for name, n in edits.points.items() if name in choices},
         shares={name: one for name, one in edits.shares.items() if name in columns},
         flows=min(FLOWS, key=lambda one: abs(one - edits.flows)) if trips else 1.0,
-        states={name: one for name, one in edits.states.items() if name in modalities},
+        states={name: one for name, one in edits.states.items() if name in bench.modalities},
     )
 
 
@@ -89,15 +94,14 @@ def _bin(column: str) -> str:
 def _controls(edits: Edits, selection: Selection, files: PlaceFiles, bench: Bench) -> None:
     """One kind of edit at a time, so that what comes of it stays in sight."""
     kinds = {"out": "Leave out"}
-    if bench.points is not None and bench.points.choices:
-        kinds["points"] = "Points"
-    if bench.bins:
-        kinds["people"] = "People"
-    if MOBILITY in bench.modalities and bench.fusion.flow_map is not None:
-        kinds["trips"] = "Trips"
-    edited = {"out": edits.states, "points": edits.points, "people": edits.shares}
-    first = next((kind for kind, there in edited.items() if there and kind in kinds), "out")
-    st.session_state.setdefault("what_if_kind", first)
+    kinds |= {kind: name for kind, (name, of) in KINDS.items() if of in bench.editable}
+    if st.session_state.get("what_if_kind") not in kinds:
+        # A link opens on what it edits; another place may have other kinds.
+        edited = {"out": edits.states, "points": edits.points, "people": edits.shares}
+        edited |= {"trips": edits.flows != 1}
+        st.session_state["what_if_kind"] = next(
+            (kind for kind, there in edited.items() if there and kind in kinds), "out"
+        )
     with st.container(border=True):
         kind = st.segmented_control(
             "Change",

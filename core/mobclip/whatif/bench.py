@@ -161,6 +161,16 @@ class Bench:
         return tuple(one for one in self.fusion.modalities if one in self.place.modalities)
 
     @property
+    def editable(self) -> frozenset[str]:
+        """Modalities whose tokens can be edited, beside being left out."""
+        there = {
+            POI: self.points is not None and bool(self.points.choices),
+            DEMOGRAPHICS: bool(self.bins),
+            MOBILITY: self.fusion.flow_map is not None,
+        }
+        return frozenset(name for name, one in there.items() if one and name in self.modalities)
+
+    @property
     def share_columns(self) -> tuple[str, ...]:
         """Columns of demographics that are shares of a whole."""
         if not self.bins:
