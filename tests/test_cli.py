@@ -117,7 +117,7 @@ def test_export_writes_what_the_ending_says(run, country_data, tmp_path):
     done = run(*words, str(tmp_path / "a.parquet"))
     assert done.exit_code == 0, done.output
     read = geopandas.read_parquet(tmp_path / "a.parquet")
-    assert read.crs.to_epsg() == 4326
+    assert read.crs.to_string() == "OGC:CRS84"  # longitude first, as GeoParquet has it
     assert read["h3"].tolist() == grid.to_strings(place.cells)
     made = Embeddings.load(place.folder / "runs" / "pca" / "embeddings.parquet")
     np.testing.assert_array_equal(np.stack(read["embedding"]), made.vectors)
