@@ -208,7 +208,7 @@ def test_umap_colours_arrive_by_themselves(session: Session, address: str, app_d
     session.open(f"{address}/?run=demographics")
     by_pca = session.drawn()
     pca = Projection.load(path)
-    replace(pca, method="umap", rgb=255 - pca.rgb).save(path)
+    replace(pca, method="umap", xyz=pca.xyz[:, ::-1].copy()).save(path)
     try:
         session.drawn(instead_of=by_pca)
         playwright_api.expect(session.page.get_by_text("Colours are by PCA")).to_be_hidden()

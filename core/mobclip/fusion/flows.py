@@ -73,9 +73,7 @@ class FlowMap:
         arriving = np.flatnonzero(graph.indices == row)
         here = np.searchsorted(graph.indptr, arriving, side="right") - 1
         got = graph.weights[arriving].astype(np.float64)
-        leaves, enters = (
-            one.astype(np.float64) for one in (graph.out_strength, graph.in_strength)
-        )
+        leaves, enters = (one.astype(np.float64) for one in (graph.out_strength, graph.in_strength))
         total = leaves.sum() + (times - 1) * (sent.sum() + got.sum())
         blocks = []
         for kind in KINDS:
