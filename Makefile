@@ -48,6 +48,7 @@ bench: install
 # Resolved without installing. setuptools is left to each Python: torch's needs differ by version.
 results: install
 	for place in synthetic chicago new-york; do \
+	  $(BIN)/mobclip ablate $$place --recipe mobclip && $(BIN)/mobclip subsets $$place || exit 1; \
 	  for recipe in propagated pca; do \
 	    $(BIN)/mobclip ablate $$place --recipe $$recipe && \
 	    $(BIN)/mobclip scale $$place --recipe $$recipe || exit 1; \

@@ -74,12 +74,14 @@ def main() -> None:
                     settle(page)
                     page.screenshot(path=chosen.out / f"{name}-{theme}.png")
                     if name == "similar":
-                        page.get_by_text("Why?", exact=True).scroll_into_view_if_needed()
+                        why = page.get_by_text("Why?", exact=True)
+                        why.evaluate("one => one.scrollIntoView({block: 'start'})")
                         page.wait_for_timeout(2500)
                         page.screenshot(path=chosen.out / f"why-{theme}.png")
                     if name == "probe":
-                        page.get_by_text("All measures of").scroll_into_view_if_needed()
-                        page.wait_for_timeout(2500)
+                        heading = page.get_by_text("Against the other embeddings")
+                        heading.evaluate("one => one.scrollIntoView({block: 'start'})")
+                        page.wait_for_timeout(4000)
                         page.screenshot(path=chosen.out / f"probe-charts-{theme}.png")
                 page.close()
             browser.close()

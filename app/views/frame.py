@@ -182,7 +182,7 @@ def draw(
     options : more of those of `hex_map`: a second colouring, tools, an area
     """
     order = st.session_state.get("fly")
-    st.session_state["drawn"] = colouring  # for who takes the map away as a file
+    st.session_state["drawn"]["colouring"] = colouring  # for who takes the map away as a file
     with left:
         hex_map(
             cache.load_map_place(files),

@@ -3,6 +3,7 @@
 import state
 import streamlit as st
 from cache import PlaceFiles, load_map_place, load_place
+from colours import Colouring
 from html_map import html_map
 
 from mobclip import __version__
@@ -13,10 +14,13 @@ from mobclip.session import LARGEST, Selection, Session
 
 def show(selection: Selection, files: PlaceFiles) -> None:
     """A menu in the bar."""
-    session = state.session()
+    # Files are made in a thread that knows no session: what they need is taken along.
+    session = state.whole(selection)
+    drawn = st.session_state.setdefault("drawn", {})
     with st.popover(
         "",
         icon=":material/history:",
+        key="session_menu",
         width="stretch",
         help="**Session**: undo, save, open, share.",
     ):
@@ -31,7 +35,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         )
         st.download_button(
             "Save this session",
-            lambda: _file(state.whole(selection), files),
+            lambda: _file(session, files),
             file_name=f"mobclip-{files.key}.session.json",
             mime="application/json",
             icon=":material/download:",
@@ -42,7 +46,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         )
         st.download_button(
             "Map as one HTML file",
-            lambda: _page(selection, files),
+            lambda: _page(drawn["colouring"], selection, files),
             file_name=f"mobclip-{files.key}.html",
             mime="text/html",
             icon=":material/public:",
@@ -67,7 +71,11 @@ def show(selection: Selection, files: PlaceFiles) -> None:
                 st.session_state["session_problem"] = str(error)
 
         st.file_uploader(
-            "Open a saved session", type="json", key=f"open {number}", on_change=opened
+            "Open a saved session",
+            type="json",
+            key=f"open {number}",
+            max_upload_size=LARGEST // 1_000_000,
+            on_change=opened,
         )
         st.caption("The address of this page is a link to what you see, but for areas and labels.")
     if problem := st.session_state.pop("session_problem", None):
@@ -85,11 +93,11 @@ def made_with(selection: Selection, files: PlaceFiles) -> str:
     )
 
 
-def _page(selection: Selection, files: PlaceFiles) -> bytes:
+def _page(colouring: Colouring, selection: Selection, files: PlaceFiles) -> bytes:
     """The map as it was last drawn."""
     return html_map(
         load_map_place(files),
-        st.session_state["drawn"],
+        colouring,
         title=f"{load_place(files).title}: {selection.run}",
         provenance=made_with(selection, files),
         selected=selection.cell or None,

@@ -3,12 +3,6 @@
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +15,7 @@ playwright_api = pytest.importorskip(
     "playwright.sync_api", reason="browser tests need Playwright: extra 'dev'"
 )
 
-APP = Path(__file__).parents[2] / "app"
 CHROMIUM = os.environ.get("MOBCLIP_CHROMIUM") or shutil.which("chromium") or ""
-SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 pytestmark = [
     pytest.mark.browser,
@@ -33,101 +25,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def address(app_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app, started from a folder that is not the repository."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, "-m", "streamlit", "run", str(APP / "main.py")]
-    command += ["--server.port", str(port), "--server.headless", "true"]
-    with open(elsewhere / "log", "wb") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=elsewhere,
-            env={**os.environ, "MOBCLIP_DATA_DIR": str(app_data)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"the app did not start:\n{(elsewhere / 'log').read_text()}")
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator["playwright_api.Playwright"]:
-    with playwright_api.sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: "playwright_api.Playwright") -> Iterator["playwright_api.Browser"]:
-    browser = playwright.chromium.launch(
-        executable_path=CHROMIUM, args=["--no-sandbox", *SOFTWARE_WEBGL]
-    )
-    yield browser
-    browser.close()
-
-
-class Session:
-    """A page, what it asked of the network, and what it complained of."""
-
-    def __init__(self, browser: "playwright_api.Browser") -> None:
-        self.page = browser.new_page(viewport={"width": 1280, "height": 720})
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("websocket", lambda socket: self.asked.append(socket.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.map = self.page.locator(".mobclip-map")
-
-    def open(self, url: str) -> None:
-        self.page.goto(url)
-        self.drawn()
-
-    def drawn(self, *, instead_of: str | None = None) -> str:
-        """Wait until colours (other than those) are on the screen; their fingerprint."""
-        other = f':not([data-painted-colours="{instead_of}"])' if instead_of else ""
-        self.page.wait_for_selector(
-            f".mobclip-map[data-state=ready][data-painted-colours]{other}", timeout=60_000
-        )
-        return self.map.get_attribute("data-painted-colours")
-
-    def switch_to(self, view: str) -> None:
-        self.page.get_by_role("radio", name=view).or_(
-            self.page.get_by_role("button", name=view, exact=True)
-        ).first.click()
-
-    def click(self, across: float, down: float) -> None:
-        box = self.map.bounding_box()
-        self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
-
-
-@pytest.fixture
-def session(browser: "playwright_api.Browser") -> Iterator[Session]:
-    session = Session(browser)
-    yield session
-    outside = [
-        url for url in session.asked if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", url)
-    ]
-    session.page.close()
-    assert outside == []
-    assert session.complaints == []
-
-
-def test_a_click_lists_similar_places_and_recolours(session: Session, address: str) -> None:
+def test_a_click_lists_similar_places_and_recolours(session, address: str) -> None:
     session.open(f"{address}/?view=similar")
     blank = session.drawn()
     before = session.map.screenshot()
@@ -153,9 +51,7 @@ def test_a_click_lists_similar_places_and_recolours(session: Session, address: s
     assert session.map.get_attribute("data-view") == view
 
 
-def test_beside_the_cells_and_after_a_drag_nothing_is_chosen(
-    session: Session, address: str
-) -> None:
+def test_beside_the_cells_and_after_a_drag_nothing_is_chosen(session, address: str) -> None:
     session.open(f"{address}/?view=similar")
     session.click(0.02, 0.5)
     session.page.mouse.move(300, 350)
@@ -167,7 +63,7 @@ def test_beside_the_cells_and_after_a_drag_nothing_is_chosen(
     assert session.map.get_attribute("data-selected") == ""
 
 
-def test_the_keyboard_moves_the_map_and_chooses_a_cell(session: Session, address: str) -> None:
+def test_the_keyboard_moves_the_map_and_chooses_a_cell(session, address: str) -> None:
     session.open(f"{address}/?view=similar")
     blank = session.drawn()
     session.map.focus()
@@ -180,9 +76,7 @@ def test_the_keyboard_moves_the_map_and_chooses_a_cell(session: Session, address
     assert session.map.get_attribute("data-selected")
 
 
-def test_views_share_the_map_and_a_reload_gets_the_cells_again(
-    session: Session, address: str
-) -> None:
+def test_views_share_the_map_and_a_reload_gets_the_cells_again(session, address: str) -> None:
     session.open(address)
     colours = session.drawn()
     cells = session.map.get_attribute("data-cells")
@@ -194,7 +88,7 @@ def test_views_share_the_map_and_a_reload_gets_the_cells_again(
     assert session.map.get_attribute("data-cells") == cells
 
 
-def test_a_page_that_lost_its_cells_asks_for_them(session: Session, address: str) -> None:
+def test_a_page_that_lost_its_cells_asks_for_them(session, address: str) -> None:
     session.open(address)
     colours = session.drawn()
     session.page.evaluate("window.__mobclipPlaces.clear()")
@@ -203,7 +97,7 @@ def test_a_page_that_lost_its_cells_asks_for_them(session: Session, address: str
     assert session.page.evaluate("window.__mobclipPlaces.size") == 1
 
 
-def test_umap_colours_arrive_by_themselves(session: Session, address: str, app_data: Path) -> None:
+def test_umap_colours_arrive_by_themselves(session, address: str, app_data: Path) -> None:
     path = app_data / "places" / "islands-r6" / "runs" / "demographics" / "projection.parquet"
     session.open(f"{address}/?run=demographics")
     by_pca = session.drawn()
@@ -216,9 +110,7 @@ def test_umap_colours_arrive_by_themselves(session: Session, address: str, app_d
         pca.save(path)
 
 
-def test_boosted_trees_grow_while_the_page_goes_on(
-    session: Session, browser: "playwright_api.Browser", address: str
-) -> None:
+def test_boosted_trees_grow_while_the_page_goes_on(session, visit, address: str) -> None:
     expect = playwright_api.expect
     probe = f"{address}/?view=probe&target=visitors&run=propagated"
     session.open(probe)
@@ -227,11 +119,10 @@ def test_boosted_trees_grow_while_the_page_goes_on(
     expect(progress).to_be_visible()
     redrawn = session.map.get_attribute("data-recolours")
 
-    other = Session(browser)  # somebody else sees nothing of it
+    other = visit()  # somebody else sees nothing of it
     other.page.goto(probe.replace("propagated", "demographics"))
     expect(other.page.get_by_role("button", name="Try boosted trees")).to_be_visible()
     expect(other.page.get_by_text("Boosted trees:")).to_be_hidden()
-    other.page.close()
 
     expect(session.page.get_by_text("Boosted trees", exact=True)).to_be_visible(timeout=60_000)
     expect(session.page.get_by_text("Ridge regression", exact=True)).to_be_visible()
@@ -252,7 +143,7 @@ def test_without_webgl2_the_page_still_works(
     browser.close()
 
 
-def test_space_and_map_select_for_each_other(session: Session, address: str) -> None:
+def test_space_and_map_select_for_each_other(session, address: str) -> None:
     session.open(f"{address}/?view=map")
     page = session.page
     page.get_by_role("tab", name="Space").click()
