@@ -14,7 +14,7 @@ from colours import Colouring, shown
 from mobclip.coverage import FEATURES, Coverage, Modality, Source, report
 from mobclip.errors import ManifestError
 from mobclip.session import Selection
-from views import data_map, data_upload, frame, working
+from views import data_upload, frame, map_colours, working
 
 SECTIONS = {
     "overview": "Overview",
@@ -45,7 +45,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             label_visibility="collapsed",
         )
         found = _report(files)
-        colouring = data_map.kinds(files)
+        colouring = map_colours.evidence(cache.load_place(files))
         if section == "add":
             data_upload.show()
         elif section == "columns":
@@ -121,9 +121,9 @@ def _overview(found: Coverage, files: PlaceFiles) -> Colouring:
     if found.note:
         st.caption(f":material/info: {found.note}")
     if not shown_name:
-        return data_map.kinds(files)
+        return map_colours.evidence(cache.load_place(files))
     mask = cache.load_place(files).present[shown_name]
-    return data_map.presence(mask, frame.modality_name(shown_name))
+    return map_colours.presence(mask, frame.modality_name(shown_name))
 
 
 def _constant(one: Modality) -> str:
@@ -134,7 +134,7 @@ def _columns(found: Coverage, files: PlaceFiles) -> Colouring:
     tables = [one for one in found.modalities if one.columns]
     if not tables:
         st.info("This place has no tables of tokens: only flows.", icon=":material/info:")
-        return data_map.kinds(files)
+        return map_colours.evidence(cache.load_place(files))
     by_name = {one.name: one for one in tables}
     which, what = st.columns([1, 1.4], gap="small")
     name = which.selectbox(
@@ -196,7 +196,7 @@ def _flows(found: Coverage, files: PlaceFiles) -> Colouring:
     flows = found.flows
     if flows is None:
         st.info("This place has no flows.", icon=":material/info:")
-        return data_map.kinds(files)
+        return map_colours.evidence(cache.load_place(files))
     graph = cache.load_place(files).graph
     assert graph is not None
     returned = "–" if flows.returned is None else f"{flows.returned:.0%}"
@@ -227,7 +227,7 @@ def _flows(found: Coverage, files: PlaceFiles) -> Colouring:
 def _targets(found: Coverage, files: PlaceFiles) -> Colouring:
     if not found.targets:
         st.info("This place has no targets to predict.", icon=":material/info:")
-        return data_map.kinds(files)
+        return map_colours.evidence(cache.load_place(files))
     audited = any(one.nearest for one in found.targets)
     st.dataframe(
         {
@@ -275,7 +275,7 @@ def _targets(found: Coverage, files: PlaceFiles) -> Colouring:
         st.caption(f":material/info: {by_name[name].note}")
     covered = np.zeros(found.cells, bool)
     covered[cache.load_place(files).targets[name].weights.indices] = True
-    return data_map.presence(covered, f"Known: {by_name[name].title}")
+    return map_colours.presence(covered, f"Known: {by_name[name].title}")
 
 
 def _nearest(column: str, r2: float | None) -> str:

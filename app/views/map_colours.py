@@ -11,6 +11,7 @@ from colours import Colouring
 from spaces import Space
 
 from mobclip import grid
+from mobclip.place import Place
 from mobclip.projection import Projection
 from mobclip.session import Selection
 from views import frame, layers, map_area, map_told
@@ -102,21 +103,9 @@ def colouring(
         found = spaces.named_clusters(files, space, selection.clusters)
         return colours.clusters(found.labels, found.names, spaces.in_colours_of(mine, found))
     if kind == "evidence":
-        count = np.sum(list(place.present.values()), axis=0)
-        most = len(place.modalities)
-        stops = [colours.ABSENT, *colours.SEQUENTIAL[2:]]
-        picked = [stops[round(i * (len(stops) - 1) / most)] for i in range(most + 1)]
-        labels = [f"{i} of {most}" for i in range(most + 1)]
-        return colours.categories(count, labels, picked, "Kinds of evidence")
+        return evidence(place)
     if kind == "has":
-        mask = place.present[rest].astype(int)
-        share = f"{mask.mean():.0%} of cells"
-        return colours.categories(
-            mask,
-            ["none", f"present ({share})"],
-            [colours.ABSENT, colours.PRESENT],
-            frame.modality_name(rest),
-        )
+        return presence(place.present[rest], frame.modality_name(rest))
     if kind == "target":
         return layers.measured(files, place.targets[rest])
     if kind == "predicted" and space.whole:
@@ -137,6 +126,34 @@ def of_projection(
         legend=colours.Legend(
             title=f"Embedding “{space.title}”", note=" · ".join(filter(None, notes))
         ),
+    )
+
+
+def embedding_or_evidence(selection: Selection, files: PlaceFiles) -> Colouring:
+    """The chosen embedding in its colours; without one how many kinds of evidence there are."""
+    if not selection.run:
+        return evidence(cache.load_place(files))
+    return colouring("embedding", selection, files)
+
+
+def evidence(place: Place) -> Colouring:
+    """How many kinds of evidence each cell has."""
+    count = np.sum(list(place.present.values()), axis=0)
+    most = len(place.modalities)
+    stops = [colours.ABSENT, *colours.SEQUENTIAL[2:]]
+    picked = [stops[round(i * (len(stops) - 1) / most)] for i in range(most + 1)]
+    labels = [f"{i} of {most}" for i in range(most + 1)]
+    return colours.categories(count, labels, picked, "Kinds of evidence")
+
+
+def presence(mask: np.ndarray, title: str) -> Colouring:
+    """Which cells have something."""
+    share = f"{mask.mean():.0%} of cells"
+    return colours.categories(
+        mask.astype(int),
+        ["none", f"present ({share})"],
+        [colours.ABSENT, colours.PRESENT],
+        title,
     )
 
 

@@ -15,7 +15,7 @@ from mobclip.probes import ladder
 from mobclip.recipes import TRAINED
 from mobclip.runs import RunLog, name_problem, table_of_settings
 from mobclip.session import Selection
-from views import data_map, frame, train_charts, working
+from views import frame, map_colours, train_charts, working
 
 MOST = 4  # runs side by side
 
@@ -43,7 +43,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             _side_by_side(logs, selection, files)
         else:
             st.caption("Nothing has been trained on this place yet.")
-    frame.draw(left, selection, files, data_map.embedding_or_evidence(selection, files))
+    frame.draw(left, selection, files, map_colours.embedding_or_evidence(selection, files))
 
 
 def _logs(files: PlaceFiles) -> list[RunLog]:

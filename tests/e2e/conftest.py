@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +21,48 @@ SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-
 
 
 @pytest.fixture(scope="module")
-def address(app_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def serve() -> Callable[..., AbstractContextManager[str]]:
+    """Run a Streamlit script; the address it answers at."""
+
+    @contextmanager
+    def run(script: Path, folder: Path, *options: str, **environment: str) -> Iterator[str]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
+        command += ["--server.port", str(port), "--server.headless", "true"]
+        with open(folder / "log", "wb") as log:
+            server = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(240):
+                try:
+                    urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.25)
+            else:
+                pytest.fail(f"the page did not start:\n{(folder / 'log').read_text()}")
+            yield url
+        finally:
+            server.terminate()
+            server.wait()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def address(serve, app_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, started from a folder that is not the repository."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, "-m", "streamlit", "run", str(APP / "main.py")]
-    command += ["--server.port", str(port), "--server.headless", "true"]
-    with open(elsewhere / "log", "wb") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=elsewhere,
-            env={**os.environ, "MOBCLIP_DATA_DIR": str(app_data)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"the app did not start:\n{(elsewhere / 'log').read_text()}")
+    with serve(APP / "main.py", elsewhere, MOBCLIP_DATA_DIR=str(app_data)) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,8 @@ def test_a_table_is_brought_and_a_bad_one_says_why(
     good = tmp_path / "good.csv"
     good.write_text("\n".join(["h3,rent", *rows, "nowhere,3"]))
     page.get_by_role("button", name=re.compile("Remove|Delete")).first.click()
+    expect(problem).to_be_hidden(timeout=20_000)  # the server has forgotten the first one
+    expect(page.get_by_text("A row of the table says where")).to_be_visible(timeout=20_000)
     upload.set_input_files(good)
     expect(page.get_by_text("81 rows, 2 columns")).to_be_visible(timeout=20_000)
     licence = page.get_by_label("Licence, and whose it is", exact=True)

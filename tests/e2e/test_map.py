@@ -8,12 +8,7 @@ import io
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,40 +50,16 @@ def parts() -> Iterator[tuple]:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("map")
     (folder / "static").mkdir()  # Streamlit serves what lies beside the script, but no links
     shutil.copy(APP / "static" / "mobclip_map.js", folder / "static")
     for name in ("map_app.py", "map_cells.py"):
         shutil.copy(HERE / name, folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(folder / "map_app.py")]
-    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    command += ["--server.headless", "true", "--server.enableStaticServing", "true"]
-    command += ["--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"]
-    with open(folder / "log", "wb") as log:
-        server = subprocess.Popen(
-            command,
-            env={**os.environ, "PYTHONPATH": str(APP)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"the page did not start:\n{(folder / 'log').read_text()}")
+    options = ["--server.address", "127.0.0.1", "--server.enableStaticServing", "true"]
+    options += ["--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"]
+    with serve(folder / "map_app.py", folder, *options, PYTHONPATH=str(APP)) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.fixture(scope="module")

@@ -44,10 +44,7 @@ def intervals(
     folds : at least 5: one is predicted, one calibrates, three are learned from
     level : promised coverage, between 0 and 1
     """
-    if not 0 < level < 1:
-        raise ConfigError(f"level={level}: a coverage lies between 0 and 1, e.g. 0.9.")
-    if folds.count < 5:
-        raise ConfigError(f"{folds.count} folds: conformal intervals need 5 or more.")
+    check(level, folds)
     predicted, half_width = np.empty(len(actual)), np.empty(len(actual))
     for test in range(folds.count):
         calibration = (test + 1) % folds.count
@@ -63,3 +60,11 @@ def intervals(
         half_width[here] = residual[rank - 1] if rank <= len(residual) else np.inf
     inside = np.abs(actual - predicted) <= half_width
     return Intervals(level=level, predicted=predicted, half_width=half_width, inside=inside)
+
+
+def check(level: float, folds: Folds) -> None:
+    """`ConfigError` unless intervals of this coverage can be made on these folds."""
+    if not 0 < level < 1:
+        raise ConfigError(f"level={level}: a coverage lies between 0 and 1, e.g. 0.9.")
+    if folds.count < 5:
+        raise ConfigError(f"{folds.count} folds: conformal intervals need 5 or more.")

@@ -6,9 +6,8 @@
 import numpy as np
 from jaxtyping import Float64
 
-from mobclip.errors import ConfigError
 from mobclip.probes import ridge
-from mobclip.probes.conformal import Intervals
+from mobclip.probes.conformal import Intervals, check
 from mobclip.splits import Folds
 
 FLOOR = 0.1  # least expected error, in units of the median one: no interval shrinks to nothing
@@ -32,10 +31,7 @@ def local_intervals(
     folds : at least 5: one is predicted, one calibrates, three are learned from
     level : promised coverage, between 0 and 1
     """
-    if not 0 < level < 1:
-        raise ConfigError(f"level={level}: a coverage lies between 0 and 1, e.g. 0.9.")
-    if folds.count < 5:
-        raise ConfigError(f"{folds.count} folds: conformal intervals need 5 or more.")
+    check(level, folds)
     predicted, half_width = np.empty(len(actual)), np.empty(len(actual))
     for test in range(folds.count):
         calibration = (test + 1) % folds.count
