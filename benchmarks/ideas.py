@@ -45,7 +45,7 @@ from mobclip.fusion import FUSION_FILE, GONE, HIDDEN, Fusion
 from mobclip.model.losses import FLOOR, info_nce
 from mobclip.place import MOBILITY, Place
 from mobclip.probes import FOLDS, HeldOut, Score, held_out
-from mobclip.studies.subsets import _Round, _testable
+from mobclip.studies.subsets import Round, testable
 from mobclip.studies.variants import combined, number_targets
 from mobclip.training import paper
 from mobclip.training.loop import fit
@@ -231,10 +231,10 @@ def filled_in(place: Place, seeds: Sequence[int]) -> None:
     fusion = Fusion.load(run) if run.is_file() else Fusion.fit([place], FusionConfig())
     linear, votes = replace(fusion, network=None), fusion.votes(place)
     full = combined(linear, votes, {})
-    targets, scores = _testable(place, seeds)[0], Scores(place, seeds)
+    targets, scores = testable(place, seeds)[0], Scores(place, seeds)
     cosines: dict[str, dict[int, list[float]]] = {}  # way -> seed -> of each cell
     for seed in seeds:
-        asked = _Round.of(place, targets, seed)
+        asked = Round.of(place, targets, seed)
         fits = asked.learn(full)
         for k in range(FOLDS):
             asked.test(NOTHING, full, fits, k)

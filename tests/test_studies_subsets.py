@@ -101,7 +101,7 @@ def test_cells_of_zones_across_a_border_are_not_learned_from(studied):
     weights = target.weights.tolil()
     weights[0, [0, other]] = [0.6, 0.4]  # a unit of two cells, in two folds
     across = replace(target, weights=weights.tocsr())
-    asked = module._Round.of(place, {"across": across}, SEED)
+    asked = module.Round.of(place, {"across": across}, SEED)
     assert asked.units[0].fold[0] == fold[0]
     expected = fold == fold[0]
     expected[other] = True
@@ -232,9 +232,9 @@ def test_targets_of_too_few_units_are_left_out(studied):
     )
     lame = replace(place)
     lame.__dict__["targets"] = {"few": few, "kind": place.targets["kind"]}
-    kept, left_out = module._testable(lame, [SEED])
+    kept, left_out = module.testable(lame, [SEED])
     assert set(kept) == {"kind"}
     assert "0 units in a fold" in left_out["few"]
     lame.__dict__["targets"] = {"few": few}
     with pytest.raises(ConfigError, match="units in every fold"):
-        module._testable(lame, [SEED])
+        module.testable(lame, [SEED])

@@ -105,7 +105,7 @@ def subsets(
     if kept.get("key") == key:
         return kept
 
-    targets, left_out = _testable(place, seeds)
+    targets, left_out = testable(place, seeds)
     areas = BlockBootstrap(place.cells, seeds=seeds, folds=FOLDS)
     missing = [
         _Missing(modality=modality, state=state, network=network)
@@ -120,7 +120,7 @@ def subsets(
     random_cosine = []
     for done, seed in enumerate(seeds):
         seeded = replace(config, seed=seed)
-        asked = _Round.of(place, targets, seed)
+        asked = Round.of(place, targets, seed)
         whole = Fusion.fit([place], seeded).embed(place)
         fits = asked.learn(whole)
         of_fold: dict[Any, list[dict[str, Any]]] = {}
@@ -210,7 +210,7 @@ def _without(
 # ---- units and scores ------------------------------------------------------------------------
 
 
-def _testable(place: Place, seeds: Sequence[int]) -> tuple[dict[str, Target], dict[str, str]]:
+def testable(place: Place, seeds: Sequence[int]) -> tuple[dict[str, Target], dict[str, str]]:
     """Number targets that have units in every fold of every seed, and of the others why not."""
     targets = number_targets(place)
     left_out = {}
@@ -249,7 +249,7 @@ class _Units:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Round:
+class Round:
     """One seed: its folds of cells, and what is predicted of the units of each."""
 
     place: Place
@@ -259,7 +259,7 @@ class _Round:
     predicted: dict[str, list[np.ndarray]] = field(default_factory=dict)  # by variation and units
 
     @classmethod
-    def of(cls, place: Place, targets: Mapping[str, Target], seed: int) -> "_Round":
+    def of(cls, place: Place, targets: Mapping[str, Target], seed: int) -> "Round":
         fold = folds_of(place.cells, protocol="blocks", seed=seed)
         groups: dict[bytes, list[Target]] = {}
         for target in targets.values():
