@@ -207,13 +207,16 @@ def country_data(tmp_path_factory: pytest.TempPathFactory, manifest_path: Path) 
 
 @pytest.fixture
 def open_app(app_data: Path, monkeypatch: pytest.MonkeyPatch):
-    """Open the app with an address (`place="islands-r6"`, ...) on the test place."""
+    """Open the app with an address (`place="islands-r6"`, ...) on the test place, or on others.
+
+    data : folder of other places
+    """
     testing = pytest.importorskip("streamlit.testing.v1", reason="the app needs the extra 'app'")
     app_folder = REPOSITORY / "app"
     monkeypatch.syspath_prepend(str(app_folder))
-    monkeypatch.setenv("MOBCLIP_DATA_DIR", str(app_data))
 
-    def run(**address: str):
+    def run(data: Path = app_data, **address: str):
+        monkeypatch.setenv("MOBCLIP_DATA_DIR", str(data))
         app = testing.AppTest.from_file(str(app_folder / "main.py"), default_timeout=60)
         for name, value in address.items():
             app.query_params[name] = value

@@ -1,0 +1,68 @@
+"""The app on real Chicago: every view, with a cell chosen, says something and draws a map."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mobclip import grid, pipeline
+from mobclip.config import FusionConfig
+from mobclip.replay import replay
+from mobclip.session import Selection, Session
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def chicago(mirror, manifest_path, tmp_path_factory):
+    """Chicago at resolution 8, with two runs of it."""
+    data = tmp_path_factory.mktemp("chicago")
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=data, mirror=mirror)
+    place = pipeline.tokenize(workspace, workspace.spec("chicago", resolution=8))
+    for run, config in (("pca", None), ("mobclip", FusionConfig(epochs=1, hidden_units=64))):
+        pipeline.embed(workspace, place, run, config=config)
+        pipeline.project(workspace, place, run)
+    pipeline.probe(workspace, place, seeds=[0])
+    return place
+
+
+@pytest.fixture
+def busy(chicago):
+    """The cell with the most kinds of evidence and trips."""
+    known = np.sum(list(chicago.present.values()), axis=0)
+    busiest = known + chicago.graph.out_strength / (chicago.graph.out_strength.max() + 1)
+    return grid.to_strings(chicago.cells[[int(busiest.argmax())]])[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ({"view": "map", "colour": "clusters"}, "808 cells"),
+        ({"view": "map", "other": "pca", "split": "swipe"}, "Cell"),
+        ({"view": "similar"}, "cells that pass the filters"),
+        ({"view": "similar", "query": "coffee"}, "coffee"),
+        ({"view": "probe", "target": "earnings"}, "gap"),
+        ({"view": "modalities"}, "trips leave"),
+        ({"view": "train"}, "side by side"),
+        ({"view": "data"}, "of the cells have imagery"),
+        ({"view": "map", "lesson": "1"}, "Lesson 1"),
+    ],
+)
+def test_every_view_shows_chicago(open_app, chicago, busy, address, said):
+    app = open_app(data=chicago.folder.parents[1], run="mobclip", cell=busy, **address)
+    kinds = (app.markdown, app.caption, app.info, app.warning, app.subheader, app.title)
+    words = " ".join(str(one.value) for kind in kinds for one in kind)
+    assert said in words
+    (component,) = app.get("bidi_component")
+    data = component.proto.bytes
+    header = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+    assert header["blobs"]["cells"][1] == 8 * len(chicago.cells)
+
+
+def test_a_session_of_chicago_is_replayed_to_the_same_numbers(chicago, busy):
+    selection = Selection(place="chicago-r8", run="mobclip", cell=busy, target="earnings")
+    session = Session(selection=selection)
+    first, again = replay(chicago, session), replay(chicago, session)
+    assert first == again
+    assert len(first["similar"]) == 20
+    assert first["probe"]["blocks"] > 0.3
