@@ -215,8 +215,11 @@ def open_app(app_data: Path, monkeypatch: pytest.MonkeyPatch):
     app_folder = REPOSITORY / "app"
     monkeypatch.syspath_prepend(str(app_folder))
 
-    def run(data: Path = app_data, **address: str):
-        monkeypatch.setenv("MOBCLIP_DATA_DIR", str(data))
+    monkeypatch.setenv("MOBCLIP_DATA_DIR", str(app_data))
+
+    def run(data: Path | None = None, **address: str):
+        if data is not None:
+            monkeypatch.setenv("MOBCLIP_DATA_DIR", str(data))
         app = testing.AppTest.from_file(str(app_folder / "main.py"), default_timeout=60)
         for name, value in address.items():
             app.query_params[name] = value

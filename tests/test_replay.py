@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 from mobclip import grid
 from mobclip.baselines import BASELINES, Features
 from mobclip.cli import app
+from mobclip.config import FusionConfig
+from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
+from mobclip.fusion import FUSION_FILE, GONE, Fusion
 from mobclip.place import save_place
 from mobclip.probes import folds_of, learning, probe
 from mobclip.replay import differences, place_of, replay
@@ -17,6 +20,7 @@ from mobclip.search import SimilarityIndex
 from mobclip.session import Selection, Session
 from mobclip.splits import Folds
 from mobclip.storage import read_json
+from mobclip.whatif import Edits, what_if
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,27 @@ def test_painted_labels_are_scored_or_what_is_missing_is_said(place):
     few = dict(list(labels.items())[:3])
     said = replay(place, Session(selection=Selection(run="pca"), labels=few))
     assert "more of" in said["painted"]["missing"]
+
+
+def test_edits_of_a_cell_are_tried_again(place, tmp_path):
+    fusion = Fusion.fit([place], FusionConfig(dims=16))
+    folder = place.folder / "runs" / "mobclip"
+    folder.mkdir(parents=True, exist_ok=True)
+    fusion.save(folder / FUSION_FILE)
+    cell = place.cells[place.present["poi"]][4]
+    Embeddings(name="mobclip", cells=place.cells, vectors=fusion.embed(place)).save(
+        folder / "embeddings.parquet"
+    )
+    edits = Edits(states={"poi": GONE})
+    selection = Selection(
+        run="pca", cell=grid.to_strings(np.array([cell]))[0], edits=edits.to_text()
+    )
+    said = replay(place, Session(selection=selection))["what_if"]
+    found = what_if(fusion, place, int(cell), edits)
+    assert said["cosine"] == pytest.approx(found.cosine) != 1
+    assert said["predictions"]["kind"]["after"] == pytest.approx(found.predictions[0].after)
+    (folder / FUSION_FILE).unlink()
+    assert "mobclip train" in replay(place, Session(selection=selection))["what_if"]["missing"]
 
 
 def test_what_is_not_there_is_named(place):

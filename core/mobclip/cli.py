@@ -399,7 +399,7 @@ def replay(
         for rank, one in enumerate(said["similar"], 1):
             table.add_row(str(rank), one["h3"], f"{one['score']:.4f}")
         console.print(table)
-    for name in ("probe", "painted"):
+    for name in ("probe", "painted", "what_if"):
         if name in said:
             parts = (
                 f"{key} {one:.4f}" if isinstance(one, float) else f"{key} {one}"

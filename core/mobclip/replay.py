@@ -28,7 +28,8 @@ def replay(place: Place, session: Session) -> dict[str, Any]:
     JSON-able: ``place``, ``run``; ``similar``, a list of {h3, score}, where it asks for places;
     ``probe`` of its target, where it has one or is at the probe: the main score in random folds
     and in blocks, with the labels, numbers and evidence that it leaves; ``painted``, where cells
-    were labelled: classes, cells, and the score on blocks or why there is none
+    were labelled: classes, cells, and the score on blocks or why there is none; ``what_if`` of
+    the edits of its cell: the cosine before and after, and what is predicted before and after
 
     Raises
     ------
@@ -54,13 +55,15 @@ def replay(place: Place, session: Session) -> dict[str, Any]:
     painted = _painted(place, session)
     if painted:
         said["painted"] = painted
+    if selection.cell and selection.edits:
+        said["what_if"] = _what_if(place, selection)
     return said
 
 
 def differences(saved: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
     """Where two replays say different things, in words; scores within 1e-4 are the same."""
     lines = []
-    for name in ("place", "run", "similar", "probe", "painted"):
+    for name in ("place", "run", "similar", "probe", "painted", "what_if"):
         lines += _unlike(name, saved.get(name), again.get(name))
     return lines
 
@@ -143,6 +146,29 @@ def _painted(place: Place, session: Session) -> dict[str, Any]:
     if isinstance(score, str):
         return {**said, "missing": score}
     return {**said, **score.metrics}
+
+
+def _what_if(place: Place, selection: Selection) -> dict[str, Any]:
+    """As the view Modalities has it: by the model of the run, else by that of `mobclip`."""
+    from mobclip.whatif import Bench, Edits  # brings pandas: only when a cell is edited
+
+    for run in (selection.run, "mobclip"):
+        folder = place.folder / "runs" / run
+        if (folder / FUSION_FILE).is_file():
+            break
+    else:
+        return {"missing": f"{place.name} has no run of `mobclip`: run `mobclip train` first"}
+    embeddings = Embeddings.load(folder / "embeddings.parquet")
+    bench = Bench(Fusion.load(folder / FUSION_FILE), place, embeddings)
+    cell = int(grid.from_strings([selection.cell])[0])
+    found = bench.what_if(cell, Edits.from_text(selection.edits))
+    return {
+        "cosine": found.cosine,
+        "predictions": {
+            one.target.name: {"before": one.before.tolist(), "after": one.after.tolist()}
+            for one in found.predictions
+        },
+    }
 
 
 def place_of(session: Session, data: Path) -> Path:
