@@ -1,5 +1,6 @@
 """Prediction intervals with a promised coverage: split-conformal, calibrated on spatial blocks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,18 +47,11 @@ def intervals(
     """
     check(level, folds)
     predicted, half_width = np.empty(len(actual)), np.empty(len(actual))
-    for test in range(folds.count):
-        calibration = (test + 1) % folds.count
-        learn = folds.training(test, calibration)
-        # Fold numbers without gaps, as an inner cross-validation wants them.
-        _, inner = np.unique(folds.of_unit[learn], return_inverse=True)
-        weights, intercept = ridge.fit(features[learn], actual[learn, None], Folds(of_unit=inner))
+    for here, calibration, learn, inner in turns(folds):
+        weights, intercept = ridge.fit(features[learn], actual[learn, None], inner)
         everywhere = (features @ weights + intercept)[:, 0]
-        residual = np.sort(np.abs(actual - everywhere)[folds.test(calibration)])
-        rank = int(np.ceil((len(residual) + 1) * level))
-        here = folds.test(test)
         predicted[here] = everywhere[here]
-        half_width[here] = residual[rank - 1] if rank <= len(residual) else np.inf
+        half_width[here] = promised(np.abs(actual - everywhere)[calibration], level)
     inside = np.abs(actual - predicted) <= half_width
     return Intervals(level=level, predicted=predicted, half_width=half_width, inside=inside)
 
@@ -68,3 +62,20 @@ def check(level: float, folds: Folds) -> None:
         raise ConfigError(f"level={level}: a coverage lies between 0 and 1, e.g. 0.9.")
     if folds.count < 5:
         raise ConfigError(f"{folds.count} folds: conformal intervals need 5 or more.")
+
+
+def turns(folds: Folds) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Folds]]:
+    """For each fold: its units, those that calibrate (the next fold's), the others as a mask, and
+    the folds of those others."""
+    for test in range(folds.count):
+        calibration = (test + 1) % folds.count
+        learn = folds.training(test, calibration)
+        # Fold numbers without gaps, as an inner cross-validation wants them.
+        _, inner = np.unique(folds.of_unit[learn], return_inverse=True)
+        yield folds.test(test), folds.test(calibration), learn, Folds(of_unit=inner)
+
+
+def promised(scores: Float64[np.ndarray, " m"], level: float) -> float:
+    """The ceil((m + 1) · level)-th smallest of m; infinite where m is too few."""
+    rank = int(np.ceil((len(scores) + 1) * level))
+    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else np.inf

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from mobclip.probes import ridge
-from mobclip.probes.conformal import Intervals, check
+from mobclip.probes.conformal import Intervals, check, promised, turns
 from mobclip.splits import Folds
 
 FLOOR = 0.1  # least expected error, in units of the median one: no interval shrinks to nothing
@@ -33,11 +33,7 @@ def local_intervals(
     """
     check(level, folds)
     predicted, half_width = np.empty(len(actual)), np.empty(len(actual))
-    for test in range(folds.count):
-        calibration = (test + 1) % folds.count
-        learn = folds.training(test, calibration)
-        _, numbered = np.unique(folds.of_unit[learn], return_inverse=True)
-        inner = Folds(of_unit=numbered)
+    for here, calibration, learn, inner in turns(folds):
         x, y = features[learn], actual[learn, None]
         error = np.abs(y - ridge.held_out(x, y, inner))
         usual = max(float(np.median(error)), 1e-12)
@@ -47,10 +43,9 @@ def local_intervals(
         # The logarithm is a line too: it must not run beyond what was learned from.
         logged = np.log(error + FLOOR * usual)
         size = np.exp(np.clip((features @ size_w + size_b)[:, 0], logged.min(), logged.max()))
-        ratio = np.sort((np.abs(actual - everywhere) / size)[folds.test(calibration)])
-        rank = int(np.ceil((len(ratio) + 1) * level))
-        here = folds.test(test)
         predicted[here] = everywhere[here]
-        half_width[here] = size[here] * (ratio[rank - 1] if rank <= len(ratio) else np.inf)
+        half_width[here] = size[here] * promised(
+            (np.abs(actual - everywhere) / size)[calibration], level
+        )
     inside = np.abs(actual - predicted) <= half_width
     return Intervals(level=level, predicted=predicted, half_width=half_width, inside=inside)
