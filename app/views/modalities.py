@@ -12,7 +12,7 @@ from colours import Colouring
 
 from mobclip import grid
 from mobclip.session import Selection
-from mobclip.whatif import telling_cell
+from mobclip.whatif import model_of, telling_cell
 from views import frame, map_colours, modalities_seen, modalities_what_if
 from views import modalities_bench as shared
 
@@ -22,7 +22,7 @@ SEES, WHAT_IF = "What the model sees", "What if"
 def show(selection: Selection, files: PlaceFiles) -> None:
     """The view."""
     left, right = frame.map_and_panel()
-    run = shared.model_of(files, selection.run)
+    run = model_of(cache.load_place(files), selection.run)
     results: list[str] = []
     with right:
         chosen = _colour_choice(selection, files, run)

@@ -11,20 +11,10 @@ import streamlit as st
 from cache import PlaceFiles, Stamp
 
 from mobclip.fusion import FUSION_FILE, Fusion
-from mobclip.recipes import MOBCLIP
 from mobclip.whatif import Bench, Plane, disagreement, influence
 
 DOTS = 2500  # of the picture of the space
 OnStep = Callable[[int, int], None]
-
-
-def model_of(files: PlaceFiles, run: str) -> str | None:
-    """The run whose model is tried: the open one, else `mobclip`; None where neither has one."""
-    there = set(files.runs)
-    for name in (run, MOBCLIP):
-        if name in there and _fusion_file(files, name).is_file():
-            return name
-    return None
 
 
 def bench(files: PlaceFiles, run: str) -> Bench:

@@ -7,6 +7,7 @@ import streamlit as st
 from cache import PlaceFiles
 
 from mobclip.place import Target
+from mobclip.probes import learning
 from mobclip.session import Selection
 from views import frame
 from views import probe_work as work
@@ -35,7 +36,7 @@ def show(selection: Selection, files: PlaceFiles, target: Target, asked: work.Se
 
 def budget(target: Target, asked: work.Setting) -> None:
     """Share of the labels."""
-    allowed = work.shares(target)
+    allowed = learning.shares(len(target.values))
     st.session_state["budget"] = asked.share
 
     def worded(share: float) -> str:
@@ -75,7 +76,7 @@ def _alpha(asked: work.Setting) -> None:
     st.session_state["alpha"] = asked.alpha
     st.select_slider(
         "Penalty",
-        work.PENALTIES,
+        learning.PENALTIES,
         format_func=lambda one: f"{one:g}" if one else "chosen",
         key="alpha",
         help="How strongly the ridge regression is held back from following its labels: small "

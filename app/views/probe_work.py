@@ -5,7 +5,7 @@ somebody brought along, or from painted labels, stays in the session of that som
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cache
@@ -17,16 +17,14 @@ from spaces import Space
 
 from mobclip.baselines import BASELINES
 from mobclip.place import Target
-from mobclip.probes import ALPHAS, PROTOCOLS, ProbeResult, Score, folds_of, learning, probe
+from mobclip.probes import PROTOCOLS, ProbeResult, Score, folds_of, learning, probe
 from mobclip.probes.conformal import Intervals
-from mobclip.probes.learning import Learned, Point
+from mobclip.probes.learning import Learned, Limits, Point
 from mobclip.probes.local_intervals import local_intervals
 from mobclip.probes.next_cells import Simulated, simulate
 from mobclip.session import Selection
 from mobclip.splits import Folds
 
-SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-PENALTIES = (0.0, *(float(one) for one in ALPHAS[::2]))  # 0: chosen inside the folds
 LEVEL = 0.9  # of the intervals
 KEPT = 24  # results of a session
 SEEDS = (0, 1)  # divisions of the map in "what if"
@@ -37,14 +35,10 @@ OWN_SEEDS = (0, 1, 2)  # divisions into folds of a target of one's own, as of th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(Limits):
     """Where the sliders stand."""
 
     run: str
-    using: tuple[str, ...] = ()  # modalities that are known; empty: all
-    dims: int = 0  # first numbers of the embedding; 0: all
-    share: float = 1.0  # of the labels
-    alpha: float = 0.0  # 0: chosen
 
     @property
     def usual(self) -> bool:
@@ -54,27 +48,13 @@ class Setting:
 
 def setting(selection: Selection, files: PlaceFiles, target: Target) -> Setting:
     """What the address asks for, as far as this run and target have it."""
-    known = spaces.known_of(files, selection.run)
-    using = tuple(one for one in known if one in selection.using)
-    dims = cache.load_index(files, selection.run).embeddings.dims
-    allowed = shares(target)
-    nearest = min(allowed, key=lambda one: abs(np.log(one / selection.budget)))
-    alpha = selection.alpha
-    if alpha:
-        alpha = min(PENALTIES[1:], key=lambda one: abs(np.log(one / alpha)))
-    return Setting(
-        run=selection.run,
-        using=() if len(using) == len(known) else using,
-        dims=selection.dims if 0 < selection.dims < dims else 0,
-        share=nearest,
-        alpha=alpha,
+    limits = Limits.of(
+        selection,
+        units=len(target.values),
+        dims=cache.load_index(files, selection.run).embeddings.dims,
+        known=spaces.known_of(files, selection.run),
     )
-
-
-def shares(target: Target) -> tuple[float, ...]:
-    """Budgets that leave each fold labels to learn from."""
-    least = learning.budgets(len(target.values))[0]
-    return tuple(one for one in SHARES if one >= least)
+    return Setting(run=selection.run, **asdict(limits))
 
 
 # ---- targets
@@ -219,16 +199,20 @@ def intervals(files: PlaceFiles, target: Target, part: str, asked: Setting) -> I
     key = ("width", cache.probe_key(files, asked.run, target.name), part, asked.using, asked.dims)
 
     def make() -> Intervals:
-        column = target.classes.index(part) if part else 0
         with st.spinner("Calibrating intervals on other areas …"):
-            return local_intervals(
-                features(files, asked, target),
-                target.actual[:, column],
-                folds(files, target, "blocks"),
-                level=LEVEL,
-            )
+            return calibrated(files, target, part, asked)
 
     return kept(key, make)
+
+
+def calibrated(files: PlaceFiles, target: Target, part: str, asked: Setting) -> Intervals:
+    """`intervals`, computed: for who has no session to keep them in."""
+    return local_intervals(
+        features(files, asked, target),
+        target.actual[:, target.classes.index(part) if part else 0],
+        folds(files, target, "blocks"),
+        level=LEVEL,
+    )
 
 
 def bounds(target: Target, found: Intervals) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from mobclip.fusion import FUSION_FILE, GONE, Fusion
 from mobclip.place import Place, Target, TargetKind
 from mobclip.probes import PROTOCOLS, folds_of, learning, metrics, probe
 from mobclip.probes.labels import LabelProbe, Painted, is_number
+from mobclip.probes.learning import Limits
 from mobclip.session import Selection, Session
 from mobclip.splits import Folds
 
@@ -90,32 +91,30 @@ def _probe(place: Place, selection: Selection) -> dict[str, Any]:
         )
     target = place.targets[name]
     embeddings = Embeddings.load(place.folder / "runs" / selection.run / "embeddings.parquet")
-    usual = Selection()
-    whole = all(
-        getattr(selection, field) == getattr(usual, field)
-        for field in ("budget", "dims", "using", "alpha")
+    model = place.folder / "runs" / selection.run / FUSION_FILE
+    limits = Limits.of(
+        selection,
+        units=len(target.values),
+        dims=embeddings.dims,
+        known=place.modalities if model.is_file() else (),
     )
-    if whole:
+    if limits == Limits():
         recipe = BASELINES.get(selection.run)
         kind = recipe.probe if recipe else "ridge"
         result = probe(embeddings, target, seeds=(0,), probe=kind)
         scores = {str(one): result.scores[one].mean for one in PROTOCOLS}
     else:
-        scores = _limited(place, embeddings, target, selection)
+        vectors = embeddings.vectors
+        if limits.using:
+            gone = [one for one in place.modalities if one not in limits.using]
+            vectors = Fusion.load(model).embed(place, states=dict.fromkeys(gone, GONE))
+        scores = _limited(place, vectors, target, limits)
     return {"target": name, "metric": metrics.PRIMARY[target.kind], **scores}
 
 
-def _limited(
-    place: Place, embeddings: Embeddings, target: Target, selection: Selection
-) -> dict[str, float]:
-    """Scores with the labels, numbers and evidence that the selection leaves."""
-    vectors = embeddings.vectors
-    hidden = [one for one in place.modalities if one not in selection.using]
-    if selection.using and hidden:
-        model = place.folder / "runs" / selection.run / FUSION_FILE
-        if model.is_file():  # of other runs no evidence can be hidden: the page says so
-            vectors = Fusion.load(model).embed(place, states=dict.fromkeys(hidden, GONE))
-    features = target.units_of(vectors[:, : selection.dims or None].astype(np.float64))
+def _limited(place: Place, vectors: np.ndarray, target: Target, limits: Limits) -> dict[str, float]:
+    """Scores with the labels and numbers that are left."""
+    features = target.units_of(vectors[:, : limits.dims or None].astype(np.float64))
     cells = target.cell_of_unit(place.cells)
     return {
         protocol: learning.learned(
@@ -123,8 +122,8 @@ def _limited(
             target.actual,
             Folds(of_unit=folds_of(cells, protocol=protocol, seed=0)),
             kind=target.kind,
-            share=selection.budget,
-            alpha=selection.alpha or None,
+            share=limits.share,
+            alpha=limits.alpha or None,
         ).score
         for protocol in PROTOCOLS
     }
@@ -150,14 +149,12 @@ def _painted(place: Place, session: Session) -> dict[str, Any]:
 
 def _what_if(place: Place, selection: Selection) -> dict[str, Any]:
     """As the view Modalities has it: by the model of the run, else by that of `mobclip`."""
-    from mobclip.whatif import Bench, Edits  # brings pandas: only when a cell is edited
+    from mobclip.whatif import Bench, Edits, model_of  # brings pandas: only when a cell is edited
 
-    for run in (selection.run, "mobclip"):
-        folder = place.folder / "runs" / run
-        if (folder / FUSION_FILE).is_file():
-            break
-    else:
+    run = model_of(place, selection.run)
+    if run is None:
         return {"missing": f"{place.name} has no run of `mobclip`: run `mobclip train` first"}
+    folder = place.folder / "runs" / run
     embeddings = Embeddings.load(folder / "embeddings.parquet")
     bench = Bench(Fusion.load(folder / FUSION_FILE), place, embeddings)
     cell = int(grid.from_strings([selection.cell])[0])

@@ -13,11 +13,50 @@ from jaxtyping import Bool, Float64, UInt64
 from mobclip.place import TargetKind
 from mobclip.probes import metrics, ridge
 from mobclip.probes.scores import FOLDS, PROTOCOLS, folds_of
+from mobclip.session import Selection
 from mobclip.splits import Folds, Protocol
 
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of labels
+PENALTIES = (0.0, *(float(one) for one in ridge.ALPHAS[::2]))  # 0: chosen inside the folds
 LEAST = 4  # labels of every fold, however small the budget: to learn from, and to choose on
 STEPS = 7  # budgets of a learning curve
 SUBSETS = (0, 1, 2)  # seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a probe may use of what there is; as it stands here, everything."""
+
+    share: float = 1.0  # of the labels
+    dims: int = 0  # first numbers of the embedding; 0: all
+    using: tuple[str, ...] = ()  # modalities that are known; empty: all
+    alpha: float = 0.0  # 0: chosen
+
+    @classmethod
+    def of(cls, selection: Selection, *, units: int, dims: int, known: tuple[str, ...]) -> "Limits":
+        """What a selection asks for, as far as it can be had; numbers snap to those on offer.
+
+        units : of the target
+        dims : of the embedding
+        known : modalities that its model can do without; none where it cannot be asked
+        """
+        using = tuple(one for one in known if one in selection.using)
+        return cls(
+            share=_nearest(selection.budget, shares(units)),
+            dims=selection.dims if 0 < selection.dims < dims else 0,
+            using=() if len(using) == len(known) else using,
+            alpha=_nearest(selection.alpha, PENALTIES[1:]) if selection.alpha else 0.0,
+        )
+
+
+def shares(units: int) -> tuple[float, ...]:
+    """Budgets on offer that leave each fold labels to learn from."""
+    least = budgets(units)[0]
+    return tuple(one for one in SHARES if one >= least)
+
+
+def _nearest(value: float, offered: Sequence[float]) -> float:
+    return min(offered, key=lambda one: abs(np.log(one / value)))
 
 
 @dataclass(frozen=True, kw_only=True)

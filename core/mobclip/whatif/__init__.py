@@ -10,7 +10,7 @@
 ============  ====================================================================
 """
 
-from mobclip.whatif.bench import Bench, Beyond, Off, WhatIf, what_if
+from mobclip.whatif.bench import Bench, Beyond, Off, WhatIf, model_of, what_if
 from mobclip.whatif.edits import Edits, Points, Token
 from mobclip.whatif.influence import disagreement, influence
 from mobclip.whatif.learned import Learned, Predicted
@@ -49,6 +49,7 @@ __all__ = [
     "bin_name",
     "disagreement",
     "influence",
+    "model_of",
     "people_seen",
     "points_seen",
     "telling_cell",

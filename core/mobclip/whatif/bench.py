@@ -10,7 +10,7 @@ from mobclip import grid
 from mobclip.baselines import spatial_kernel
 from mobclip.embeddings import Embeddings, unit_rows
 from mobclip.errors import CellError, ConfigError
-from mobclip.fusion import GONE, HIDDEN, KNOWN, Fusion
+from mobclip.fusion import FUSION_FILE, GONE, HIDDEN, KNOWN, Fusion
 from mobclip.fusion.evidence import FAR, LEAST_FAR, LEAST_WIDE, WIDE, WIDE_DIMS, Evidence
 from mobclip.place import MOBILITY, Place
 from mobclip.search import Matches
@@ -522,6 +522,15 @@ class Bench:
         axes = self.fusion.axes
         moved = smooth @ axes[f"{name}.smooth"] + wide @ axes[f"{name}.wide"]
         return np.asarray(moved, np.float32)
+
+
+def model_of(place: Place, run: str) -> str | None:
+    """The run whose model is tried: this one, else `mobclip`; None where neither has one."""
+    there = set(place.runs())
+    for name in (run, "mobclip"):
+        if name in there and (place.folder / "runs" / name / FUSION_FILE).is_file():
+            return name
+    return None
 
 
 def what_if(fusion: Fusion, place: Place, cell: int, edits: Edits) -> WhatIf:
