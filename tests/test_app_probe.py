@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -370,3 +371,9 @@ def test_predictions_are_downloaded_with_intervals_and_provenance(open_app, isla
     inside = (known >= np.array(back["low_90"])) & (known <= np.array(back["high_90"]))
     assert inside.mean() == pytest.approx(told["interval_coverage_found"], abs=0.02)
     assert min(back["low_90"]) >= 0  # visitors are counted
+    # Files are made where there is no session. Another's target of the same name is another's.
+    theirs = replace(target, values=target.values[::-1].copy())
+    other = probe_export.predictions(
+        files, theirs, "", work.probed_run(files, theirs, "propagated"), asked
+    )
+    assert other["low_90"].to_pylist() != back["low_90"]

@@ -37,8 +37,8 @@ def busy(chicago):
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ({"view": "map", "colour": "clusters"}, "808 cells"),
-        ({"view": "map", "other": "pca", "split": "swipe"}, "Cell"),
+        ({"view": "map", "colour": "clusters"}, "8 clusters"),
+        ({"view": "map", "other": "pca", "split": "swipe"}, "Embedding “pca”"),
         ({"view": "similar"}, "cells that pass the filters"),
         ({"view": "similar", "query": "coffee"}, "coffee"),
         ({"view": "probe", "target": "earnings"}, "gap"),
@@ -52,10 +52,11 @@ def test_every_view_shows_chicago(open_app, chicago, busy, address, said):
     app = open_app(data=chicago.folder.parents[1], run="mobclip", cell=busy, **address)
     kinds = (app.markdown, app.caption, app.info, app.warning, app.subheader, app.title)
     words = " ".join(str(one.value) for kind in kinds for one in kind)
-    assert said in words
     (component,) = app.get("bidi_component")
     data = component.proto.bytes
     header = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+    legends = [header["legend"], (header.get("other") or {}).get("legend")]
+    assert said in words + " ".join(one["title"] for one in legends if one)
     assert header["blobs"]["cells"][1] == 8 * len(chicago.cells)
 
 

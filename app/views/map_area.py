@@ -15,7 +15,7 @@ from mobclip import export, grid
 from mobclip.clusters import most_central
 from mobclip.place import Target
 from mobclip.session import Selection
-from views import layers, map_told
+from views import downloads, layers, map_told
 
 LIKE = 20  # examples of a search: the most central cells of the selection
 TOOLS = ("click", "box", "polygon", "brush")
@@ -176,26 +176,15 @@ def _downloads(chosen: np.ndarray, selection: Selection, files: PlaceFiles) -> N
             },
         )
 
-    left, right = st.columns(2, gap="small")
-    left.download_button(
-        "CSV",
-        lambda: export.to_csv(whole(vectors=False)),
-        file_name=f"{name}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        width="stretch",
-        on_click="ignore",
-        help="Cells with positions and data; the first lines, which begin with #, say where they "
-        "come from.",
-    )
-    right.download_button(
-        "GeoParquet",
-        lambda: export.to_geoparquet(whole(vectors=True)),
-        file_name=f"{name}.parquet",
-        mime="application/vnd.apache.parquet",
-        icon=":material/download:",
-        width="stretch",
-        on_click="ignore",
-        help="The same with the embedding of each cell and points for a GIS; where it comes from "
-        "stands in the file.",
+    downloads.buttons(
+        lambda: whole(vectors=False),
+        lambda: whole(vectors=True),
+        name,
+        key="selection",
+        helps=(
+            "Cells with positions and data; the first lines, which begin with #, say where they "
+            "come from.",
+            "The same with the embedding of each cell and points for a GIS; where it comes from "
+            "stands in the file.",
+        ),
     )

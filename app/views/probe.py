@@ -31,6 +31,7 @@ from views import (
     charts,
     frame,
     layers,
+    map_colours,
     probe_export,
     probe_learn,
     probe_own,
@@ -99,7 +100,7 @@ def _probed(
                 "tokenize it again.",
                 icon=":material/info:",
             )
-        frame.draw(left, selection, files, probe_paint.plain(selection, files))
+        frame.draw(left, selection, files, map_colours.embedding_or_evidence(selection, files))
         return
     with right, st.container(gap="small"):
         target, part = _what(selection, targets)

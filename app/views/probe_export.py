@@ -1,23 +1,19 @@
 """Downloads of the probe view: predictions with their intervals, and where they came from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import cache
 import numpy as np
-import streamlit as st
+import pyarrow as pa
 from cache import PlaceFiles
 
 from mobclip import export
 from mobclip.place import Target
 from mobclip.probes import ProbeResult, shown_on_cells
 from mobclip.session import Selection
+from views import downloads
 from views import probe_work as work
-
-FORMATS: Mapping[str, tuple[str, str, Callable[[Any], bytes]]] = {
-    "CSV": ("csv", "text/csv", export.to_csv),
-    "GeoParquet": ("parquet", "application/vnd.apache.parquet", export.to_geoparquet),
-}
 
 
 def show(
@@ -30,33 +26,21 @@ def show(
 ) -> None:
     """A button for each format."""
 
-    def table() -> Any:
+    def table() -> pa.Table:
         return predictions(files, target, part, result, asked)
 
     buttons(table, f"mobclip-{files.key}-{selection.run}-{target.name}", "predictions")
 
 
-def buttons(table: Callable[[], Any], name: str, what: str) -> None:
-    """CSV and GeoParquet of a table that is made when it is asked for."""
-    for column, (label, (suffix, mime, write)) in zip(
-        st.columns(2, gap="small"), FORMATS.items(), strict=True
-    ):
-        column.download_button(
-            label,
-            lambda write=write: write(table()),
-            file_name=f"{name}.{suffix}",
-            mime=mime,
-            icon=":material/download:",
-            width="stretch",
-            key=f"download-{what}-{suffix}",
-            on_click="ignore",
-            help=f"The {what} of every cell, with how they were made.",
-        )
+def buttons(table: Callable[[], pa.Table], name: str, what: str) -> None:
+    """CSV and GeoParquet of the same table."""
+    said = f"The {what} of every cell, with how they were made."
+    downloads.buttons(table, table, name, key=what, helps=(said, said))
 
 
 def predictions(
     files: PlaceFiles, target: Target, part: str, result: ProbeResult, asked: work.Setting
-) -> Any:
+) -> pa.Table:
     """Prediction, measured value, fold and, of numbers and parts, the 90 % interval of each cell.
 
     Cells that the target says nothing about are left out.
@@ -69,7 +53,7 @@ def predictions(
     }
     coverage = None
     if target.kind in ("number", "composition"):
-        found = work.intervals(files, target, part, asked)
+        found = work.calibrated(files, target, part, asked)
         low, high = work.bounds(target, found)
         columns |= {"low_90": target.on_cells(low), "high_90": target.on_cells(high)}
         coverage = found.coverage

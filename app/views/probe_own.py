@@ -12,7 +12,7 @@ from mobclip.errors import MobclipError
 from mobclip.evaluation import own_targets
 from mobclip.evaluation.own_targets import Key, Report, Upload
 from mobclip.session import Selection
-from views import frame, layers, probe_paint
+from views import frame, layers, map_colours
 from views import probe_work as work
 
 PREFIX = "own-"  # of the names of targets that were brought along
@@ -44,7 +44,9 @@ def show(
                 st.error(str(error), icon=":material/error:")
         else:
             _formats(files)
-    frame.draw(left, selection, files, colouring or probe_paint.plain(selection, files))
+    frame.draw(
+        left, selection, files, colouring or map_colours.embedding_or_evidence(selection, files)
+    )
 
 
 def _mine(files: PlaceFiles, selection: Selection) -> None:

@@ -5,20 +5,18 @@ from collections.abc import Callable
 import cache
 import colours
 import numpy as np
-import spaces
 import state
 import streamlit as st
 from cache import PlaceFiles
 from colours import Colouring, shown
-from map_component import Area, Legend, area_cells
-from spaces import Space
+from map_component import Area, area_cells
 from streamlit.delta_generator import DeltaGenerator
 
 from mobclip import export, grid
 from mobclip.probes.labels import LEAST_OF_CLASS, HonestScore, LabelProbe, Painted, is_number
 from mobclip.probes.next_cells import next_cells
 from mobclip.session import Selection
-from views import frame, probe_export
+from views import frame, map_colours, probe_export
 from views import probe_work as work
 
 LAYERS = {
@@ -65,16 +63,6 @@ def show(
             _score(probe)
             _next(files, probe, rows, label)
             _downloads(files, selection, probe)
-
-
-def plain(selection: Selection, files: PlaceFiles) -> Colouring:
-    """The map before anything is predicted: like colours, like places."""
-    rgb = spaces.rgb(files, selection.run)
-    projection = spaces.projection_of(files, Space(run=selection.run))
-    return Colouring(
-        colours=frame.on_place(files, projection.cells, rgb, 160),
-        legend=Legend(title=f"Embedding “{selection.run}”", note="like colours, like places"),
-    )
 
 
 # ---- what is painted -----------------------------------------------------------------------------
@@ -299,7 +287,7 @@ def _colouring(
     label: str,
 ) -> Colouring:
     if probe is None or layer == "embedding":
-        return plain(selection, files)
+        return map_colours.embedding_or_evidence(selection, files)
 
     def placed(values: np.ndarray) -> np.ndarray:
         return frame.on_place(files, probe.cells, values.astype(np.float64), np.nan)

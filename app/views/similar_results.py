@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import cache
 import numpy as np
+import pyarrow as pa
 import streamlit as st
 from cache import PlaceFiles
 from colours import CLASSES
 
 from mobclip import grid
-from mobclip.export import results_table, to_csv, to_geoparquet
+from mobclip.export import results_table
 from mobclip.session import Selection
-from views import frame
+from views import downloads, frame
 from views.similar_ask import mark, short
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def _bars(answer: "Answer", names: list[str], files: PlaceFiles) -> None:
     )
 
 
-def table_of(answer: "Answer", selection: Selection, files: PlaceFiles) -> Any:
+def table_of(answer: "Answer", selection: Selection, files: PlaceFiles) -> pa.Table:
     """The results with all that is known of them, and how they were made."""
     place = cache.load_place(files)
     found = answer.found
@@ -306,30 +307,17 @@ def table_of(answer: "Answer", selection: Selection, files: PlaceFiles) -> Any:
 
 
 def _downloads(answer: "Answer", selection: Selection, files: PlaceFiles) -> None:
-    table = table_of(answer, selection, files)
-    name = f"similar-{selection.place}-{selection.run}"
-    csv, parquet = st.columns(2)
-    with csv:
-        st.download_button(
-            "CSV",
-            to_csv(table),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            width="stretch",
-            help="The list with positions; the first lines, which begin with #, say how it was "
-            "made.",
-            on_click="ignore",
-        )
-    with parquet:
-        st.download_button(
-            "GeoParquet",
-            to_geoparquet(table),
-            file_name=f"{name}.parquet",
-            mime="application/vnd.apache.parquet",
-            icon=":material/download:",
-            width="stretch",
-            help="The same with the outline of each cell, for QGIS, geopandas or DuckDB; how it "
-            "was made stands in the metadata under “mobclip”.",
-            on_click="ignore",
-        )
+    def table() -> pa.Table:
+        return table_of(answer, selection, files)
+
+    downloads.buttons(
+        table,
+        table,
+        f"similar-{selection.place}-{selection.run}",
+        key="similar",
+        helps=(
+            "The list with positions; the first lines, which begin with #, say how it was made.",
+            "The same with the outline of each cell, for QGIS, geopandas or DuckDB; how it was "
+            "made stands in the metadata under “mobclip”.",
+        ),
+    )
