@@ -23,14 +23,13 @@ from cache import PlaceFiles, Stamp
 from mobclip import clusters, projection
 from mobclip.clusters import Clusters
 from mobclip.embeddings import Embeddings
-from mobclip.explain.telling import Telling, Trait, Traits, names
+from mobclip.explain.telling import Telling, Trait, Traits
 from mobclip.fusion import FUSION_FILE, GONE, Fusion
 from mobclip.projection import Projection
 
 K = 20  # neighbours that are compared
 ALL = 50_000  # cells of which each is asked for its neighbours; of more, a sample
 PAIRS = 500_000_000  # of a cell that is asked and another, in such a sample
-NAMED = 12  # traits from which a name is made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,11 +212,10 @@ def _clusters(
     labels[np.searchsorted(cells, vectors.cells)] = found.labels
     labels.setflags(write=False)
     size = len(found.centres)
-    told = traits(files).tell(labels, size, top=NAMED)
     return NamedClusters(
         clusters=found,
         labels=labels,
-        names=names(told),
+        names=traits(files).name(labels, size),
         told=traits(files).tell(labels, size),
         stops=colours.of_clusters(clusters.touching(cells, labels, size)),
     )

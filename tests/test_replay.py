@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 from mobclip import grid
 from mobclip.baselines import BASELINES, Features
 from mobclip.cli import app
+from mobclip.clusters import cluster
 from mobclip.config import FusionConfig
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
+from mobclip.explain.telling import Traits
 from mobclip.fusion import FUSION_FILE, GONE, Fusion
 from mobclip.place import save_place
 from mobclip.probes import folds_of, learning, probe
@@ -54,6 +56,15 @@ def test_similar_places_are_those_of_the_index(place, made):
     assert [one["h3"] for one in said["similar"]] == grid.to_strings(found.cells)
     np.testing.assert_allclose([one["score"] for one in said["similar"]], found.scores, atol=1e-6)
     assert "probe" not in said
+
+
+def test_clusters_are_those_of_the_run_with_names_by_their_cells(place, made):
+    said = replay(place, Session(selection=Selection(run="pca", colour="clusters", clusters=4)))
+    found = cluster(made, 4)
+    assert [one["cells"] for one in said["clusters"]] == found.sizes.tolist()
+    assert [one["name"] for one in said["clusters"]] == Traits(place).name(found.labels, 4)
+    assert "clusters" not in replay(place, Session(selection=Selection(run="pca")))
+    assert differences(said, {**said, "clusters": said["clusters"][::-1]})
 
 
 def test_an_area_holds_the_answers_inside(place):

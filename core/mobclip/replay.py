@@ -8,8 +8,10 @@ import numpy as np
 
 from mobclip import explain, grid
 from mobclip.baselines import BASELINES
+from mobclip.clusters import cluster
 from mobclip.embeddings import Embeddings
 from mobclip.errors import ArtefactError, ConfigError
+from mobclip.explain.telling import Traits
 from mobclip.fusion import FUSION_FILE, GONE, Fusion
 from mobclip.place import Place, Target, TargetKind
 from mobclip.probes import PROTOCOLS, folds_of, learning, metrics, probe
@@ -26,7 +28,8 @@ def replay(place: Place, session: Session) -> dict[str, Any]:
 
     Returns
     -------
-    JSON-able: ``place``, ``run``; ``similar``, a list of {h3, score}, where it asks for places;
+    JSON-able: ``place``, ``run``; ``clusters``, a list of {name, cells}, where they colour the
+    map; ``similar``, a list of {h3, score}, where it asks for places;
     ``probe`` of its target, where it has one or is at the probe: the main score in random folds
     and in blocks, with the labels, numbers and evidence that it leaves; ``painted``, where cells
     were labelled: classes, cells, and the score on blocks or why there is none; ``what_if`` of
@@ -45,6 +48,8 @@ def replay(place: Place, session: Session) -> dict[str, Any]:
             f"{place.name} has no run {selection.run!r}; it has {has}. Make it: `mobclip embed`."
         )
     said: dict[str, Any] = {"place": place.folder.name, "run": selection.run}
+    if selection.colour == "clusters":
+        said["clusters"] = _clusters(place, selection)
     found = explain.answer(place, selection, session.area)
     if found is not None:
         said["similar"] = [
@@ -64,7 +69,7 @@ def replay(place: Place, session: Session) -> dict[str, Any]:
 def differences(saved: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
     """Where two replays say different things, in words; scores within 1e-4 are the same."""
     lines = []
-    for name in ("place", "run", "similar", "probe", "painted", "what_if"):
+    for name in ("place", "run", "clusters", "similar", "probe", "painted", "what_if"):
         lines += _unlike(name, saved.get(name), again.get(name))
     return lines
 
@@ -80,6 +85,18 @@ def _unlike(name: str, saved: Any, again: Any) -> list[str]:
     if numbers and abs(saved - again) <= TOLERANCE:
         return []
     return [] if saved == again else [f"{name}: saved {saved}, now {again}"]
+
+
+def _clusters(place: Place, selection: Selection) -> list[dict[str, Any]]:
+    embeddings = Embeddings.load(place.folder / "runs" / selection.run / "embeddings.parquet")
+    found = cluster(embeddings, selection.clusters)
+    labels = np.full(len(place.cells), -1)
+    labels[np.searchsorted(place.cells, embeddings.cells)] = found.labels
+    names = Traits(place).name(labels, len(found.sizes))
+    return [
+        {"name": name, "cells": cells}
+        for name, cells in zip(names, found.sizes.tolist(), strict=True)
+    ]
 
 
 def _probe(place: Place, selection: Selection) -> dict[str, Any]:

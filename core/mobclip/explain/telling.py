@@ -25,6 +25,8 @@ COMMON = 300  # words that are looked at, where categories are codes
 RELATED = 0.2  # a weaker correlation is not worth telling
 ALIKE = 2  # of one group (bins of one histogram, categories, words) at most among the telling
 
+NAMED = 12  # traits from which a name is made
+
 NUMBERS = {"none": "no", "one": "one", "two": "two", "three": "three", "four": "four"}
 
 T = TypeVar("T")
@@ -99,6 +101,10 @@ class Traits:
             for group, one in enumerate(_compared(block, labels, count, self.cells)):
                 found[group] += one
         return [_varied(sorted(one, key=_strength), top) for one in found]
+
+    def name(self, labels: Int64[np.ndarray, "cells"], count: int) -> list[str]:
+        """`names` of groups by what is most telling of them."""
+        return names(self.tell(labels, count, top=NAMED))
 
     def correlates(
         self, values: Float[np.ndarray, "cells"], *, top: int = 5
