@@ -394,6 +394,11 @@ def replay(
     place = Place.load(sessions.place_of(given, _settings.get().data))
     said = sessions.replay(place, given)
     console.print(f"[bold]{place.title}[/], {said['run']}")
+    if "clusters" in said:
+        table = Table("cluster", "cells")
+        for one in said["clusters"]:
+            table.add_row(one["name"], f"{one['cells']:,}")
+        console.print(table)
     if "similar" in said:
         table = Table("", "cell", "similarity")
         for rank, one in enumerate(said["similar"], 1):
