@@ -18,7 +18,7 @@ from mobclip.sources import preview as preview_module
 from mobclip.uploads import Sheet, check, guess, preview
 
 WEST, SOUTH = -30.6, -20.5
-PLACE = uploads.Place(name="mine", title="My place", resolution=7, licence="own data")
+PLACE = uploads.Wanted(name="mine", title="My place", resolution=7, licence="own data")
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_bad_rows_are_counted_and_named(points):
         "coordinates out of range": (1, (8,)),
     }
     assert "'unknown' is taken as not known" in " ".join(read.notes)
-    assert found.missing == {"points": {"Longitude": ("unknown",)}}
+    assert found.repairs["points"].missing == {"Longitude": ("unknown",)}
 
 
 def test_words_where_numbers_belong_are_a_problem(points):
@@ -293,7 +293,7 @@ def test_flows_between_larger_cells_need_a_coarser_place(tmp_path):
     pd.DataFrame({"from": cells[:9], "to": cells[1:10]}).to_csv(path, index=False)
     (problem,) = check([sheet("flows", path)], PLACE).problems
     assert "choose 6 or less" in problem
-    coarser = uploads.Place(**{**PLACE.__dict__, "resolution": 6})
+    coarser = uploads.Wanted(**{**PLACE.__dict__, "resolution": 6})
     assert check([sheet("flows", path)], coarser).cells == 10
     lines = path.read_text().replace(cells[3], "nonsense")
     path.write_text(lines)
@@ -310,10 +310,10 @@ def test_flows_between_larger_cells_need_a_coarser_place(tmp_path):
 def test_a_lost_point_makes_no_country(tmp_path, points):
     with points.open("a") as file:
         file.write("120.0,45.0,bar,far away\n")
-    fine = uploads.Place(**{**PLACE.__dict__, "resolution": 9})
+    fine = uploads.Wanted(**{**PLACE.__dict__, "resolution": 9})
     (problem,) = check([sheet("points", points)], fine).problems
     assert "at most 2,000,000" in problem
-    trimmed = uploads.Place(**{**fine.__dict__, "trimmed": True})
+    trimmed = uploads.Wanted(**{**fine.__dict__, "trimmed": True})
     found = check([sheet("points", points)], trimmed)
     assert found.good, found.problems
     assert found.area[2] < -29
@@ -325,7 +325,7 @@ def test_negative_counts_are_codes(zones):
     frame.to_file(zones, driver="GeoJSON", engine="pyogrio")
     found = check([sheet("zones", zones)], PLACE)
     assert found.good, found.problems
-    assert found.missing == {"zones": {"cars": (-999.0,)}}
+    assert found.repairs["zones"].missing == {"cars": (-999.0,)}
     assert "-999" in only(found, "zones").notes[0]
 
 
@@ -340,10 +340,10 @@ def test_what_is_not_chosen_is_asked_for(points, zones):
 
 
 def test_names_titles_and_licences():
-    assert uploads.place_problems(PLACE, ["other"]) == []
-    assert "already" in uploads.place_problems(PLACE, ["mine"])[0]
-    bad = uploads.Place(name="Ä b", title=" ", resolution=7, licence="")
-    assert len(uploads.place_problems(bad, [])) == 3
+    assert PLACE.problems(["other"]) == []
+    assert "already" in PLACE.problems(["mine"])[0]
+    bad = uploads.Wanted(name="Ä b", title=" ", resolution=7, licence="")
+    assert len(bad.problems([])) == 3
 
 
 def test_zone_ids_that_repeat(points, zones, flows):
@@ -402,7 +402,7 @@ def test_nothing_half_made_is_left(points, tmp_path, monkeypatch):
     def fail(_path):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(uploads, "file_sha256", fail)
+    monkeypatch.setattr("mobclip.uploads.store.file_sha256", fail)
     with pytest.raises(OSError, match="full"):
         uploads.save(tmp_path / "data", sheets, PLACE, checked)
     assert list((tmp_path / "data" / "uploads").iterdir()) == []

@@ -18,8 +18,7 @@ from mobclip.errors import MobclipError
 from views import working
 
 if TYPE_CHECKING:
-    from mobclip.uploads import Check, Sheet
-    from mobclip.uploads import Place as Wanted
+    from mobclip.uploads import Check, Sheet, Wanted
 
 MEGABYTES = 200
 WHAT = {
@@ -312,7 +311,7 @@ def _uses(sheet: "Sheet", key: str) -> "Sheet":
 
 
 def _wanted() -> "Wanted":
-    from mobclip.uploads import Place as Wanted
+    from mobclip.uploads import Wanted
 
     st.markdown("**The place**")
     short, long = st.columns([1, 1.4], gap="small")
@@ -426,9 +425,7 @@ def _extent(box: tuple[float, float, float, float] | None) -> str:
 
 
 def _make(sheets: "list[Sheet]", wanted: "Wanted", checked: "Check | None") -> None:
-    from mobclip.uploads import place_problems
-
-    problems = place_problems(wanted, _taken())
+    problems = wanted.problems(_taken())
     ready = checked is not None and checked.good and not problems
     st.button(
         "Make the place",
