@@ -68,3 +68,9 @@ def test_an_array_written_in_pieces_is_an_ordinary_one(tmp_path):
     np.testing.assert_array_equal(read, np.concatenate(pieces))
     np.save(tmp_path / "b.npy", np.concatenate(pieces))
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    with storage.ArrayWriter(tmp_path / "c.npy", np.uint8, (2, 3)) as writer:
+        for piece in (np.ones((2, 2, 3), np.uint8), np.full((1, 2, 3), 7, np.uint8)):
+            writer.append(piece)
+        with pytest.raises(ValueError, match="shape"):
+            writer.append(np.ones((2, 6), np.uint8))
+    assert np.load(tmp_path / "c.npy").tolist() == [[[1] * 3] * 2] * 2 + [[[7] * 3] * 2]

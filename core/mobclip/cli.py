@@ -139,9 +139,14 @@ def tokenize(
     resolution: Resolution = None,
     cells: Cells = None,
 ) -> None:
-    """Turn raw records into cells, tokens, a mobility graph and targets."""
-    with _tokenized(place, resolution, cells) as (_, _, made):
-        pass
+    """Turn raw records into cells, tokens, a mobility graph and targets.
+
+    A place that is there already is left as it is, but for pictures of its imagery if it has none.
+    """
+    from mobclip import pipeline
+
+    with _tokenized(place, resolution, cells) as (workspace, spec, made):
+        pipeline.add_chips(workspace, spec, made)
     _describe(made)
 
 

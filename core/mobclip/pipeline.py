@@ -4,7 +4,8 @@
 stage                 reads                       writes, under `<data>/`
 ====================  ==========================  =============================================
 `fetch`               the manifest                `raw/<path>`, verified
-`tokenize`            raw records                 `places/<place>/`: cells, tokens, graph, targets
+`tokenize`            raw records                 `places/<place>/`: cells, tokens, graph, targets,
+                                                  pictures of the imagery
 `train`               a place                     `.../runs/<run>/`: model, metrics
 `embed`               a place (and its model)     `.../runs/<run>/embeddings.parquet`
 `project`             embeddings                  `.../runs/<run>/projection.parquet`
@@ -22,6 +23,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -36,10 +38,16 @@ from mobclip import __version__, fusion, grid, recipes
 from mobclip.baselines import BASELINES, Features
 from mobclip.config import FusionConfig, Settings
 from mobclip.embeddings import Embeddings
-from mobclip.errors import ArtefactError, ConfigError, ManifestError, RecordError
+from mobclip.errors import (
+    ArtefactError,
+    ConfigError,
+    ManifestError,
+    MobclipError,
+    RecordError,
+)
 from mobclip.fusion import FUSION_FILE
 from mobclip.manifest import Manifest, PlaceSpec, load_manifest
-from mobclip.place import MOBILITY, Place, Target, save_place
+from mobclip.place import CHIPS, IMAGERY, MOBILITY, Place, Target, save_place
 from mobclip.probes import FOLDS, SEEDS, least_units, probe_all
 from mobclip.probes.words import text_map
 from mobclip.projection import Projection, pca_projection, umap_projection
@@ -165,7 +173,12 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
         place = _whole_place(folder)
         if place is not None and place.provenance.get("key") == key:
             return place
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        return _tokenized(workspace, spec, key, Path(scratch))
 
+
+def _tokenized(workspace: Workspace, spec: PlaceSpec, key: str, scratch: Path) -> Place:
     from mobclip import modalities, sources
 
     paths = fetch(workspace, spec)
@@ -185,7 +198,7 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
                 f"{spec.name}: no modality {name!r}; there are {', '.join(modalities.MODALITIES)}."
             )
         workspace.on_step(f"tokenizing {name}", done, len(spec.modalities))
-        made[name] = modalities.MODALITIES[name](records, spec, candidates)
+        made[name] = modalities.MODALITIES[name](records, spec, candidates, scratch)
     workspace.on_step("tokens made", len(spec.modalities), len(spec.modalities))
 
     evidence = [one.cells for one in made.values()]
@@ -198,7 +211,7 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
     graph = made[MOBILITY].graph if MOBILITY in made else None
     workspace.on_step("writing the place", 0, 0)
     return save_place(
-        folder,
+        workspace.folder(spec),
         name=spec.name,
         title=spec.title,
         resolution=spec.resolution,
@@ -217,7 +230,32 @@ def tokenize(workspace: Workspace, spec: PlaceSpec) -> Place:
             "sources": {name: _provenance(spec, name, records[name]) for name in spec.sources},
         },
         context=_context(spec, area, paths),
+        chips=made[IMAGERY].chips if IMAGERY in made else None,
     )
+
+
+def add_chips(workspace: Workspace, spec: PlaceSpec, place: Place) -> None:
+    """Pictures of the imagery for a place that has none, or damaged ones; all else stays.
+
+    Nothing is done for a place that has its pictures, or no imagery. Where the files are no longer
+    there, or the place cannot be written, it stays without: a place is whole without pictures.
+    """
+    try:
+        if IMAGERY not in place.modalities or place.chips is not None:
+            return
+    except ArtefactError as error:
+        log.warning("%s", error)
+    from mobclip import modalities, sources
+
+    named = spec.modalities[IMAGERY].sources
+    images = replace(spec, sources={name: spec.sources[name] for name in named})
+    try:
+        records = sources.read_place(images, fetch(workspace, images))
+        workspace.on_step("drawing pictures of the imagery", 0, 0)
+        cells = place.tables[IMAGERY].cells
+        modalities.picture(records, images, cells, place.folder / CHIPS)
+    except (MobclipError, OSError) as error:
+        log.warning("%s stays without pictures of its imagery. %s", place.name, error)
 
 
 def _whole_place(folder: Path) -> Place | None:

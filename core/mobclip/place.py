@@ -1,5 +1,6 @@
 """Place: a tokenized place on disk - cells, tokens, mobility graph, targets - keyed by cell."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from jaxtyping import Float64, UInt64
 from scipy import sparse
 
 from mobclip import grid
+from mobclip.chips import Chips
 from mobclip.errors import ArtefactError, ConfigError
 from mobclip.graph import MobilityGraph
 from mobclip.manifest import TargetKind as TargetKind  # defined there, used from here
@@ -30,6 +32,8 @@ from mobclip.storage import (
 from mobclip.table import CellTable
 
 MOBILITY = "mobility"  # the modality that is a graph, not a table
+IMAGERY = "imagery"  # the modality that has pictures
+CHIPS = "chips"  # their folder
 
 
 @runtime_checkable
@@ -259,6 +263,25 @@ class Place:
         """The mobility graph, or None where the place has no flows."""
         return MobilityGraph.load(self.folder / MOBILITY) if MOBILITY in self.modalities else None
 
+    @property
+    def chips(self) -> Chips | None:
+        """Pictures of the imagery, or None where a place has none: opened anew at each call.
+
+        `ArtefactError` where they are not of the cells that have tokens.
+        """
+        folder = self.folder / CHIPS
+        if IMAGERY not in self.modalities or not folder.is_dir():
+            return None
+        chips = Chips.load(folder)
+        tokens = read_parquet(self.folder / "tokens" / f"{IMAGERY}.parquet", ["cell"])["cell"]
+        if not np.array_equal(chips.cells, tokens.to_numpy()):
+            raise ArtefactError(
+                f"{folder} has pictures of {len(chips.cells):,} cells, which are not the "
+                f"{len(tokens):,} that have imagery tokens. Run `mobclip tokenize {self.name}` "
+                "again."
+            )
+        return chips
+
     @cached_property
     def present(self) -> dict[str, np.ndarray]:
         """modality -> (cells,) bool: which cells have evidence of it."""
@@ -352,8 +375,12 @@ def save_place(
     provenance: Mapping[str, Any],
     featurizers: Mapping[str, Saveable] | None = None,
     context: Mapping[str, Any] | None = None,
+    chips: Path | None = None,
 ) -> Place:
-    """Write a whole place; atomic, but for `runs/`, which a place already there keeps."""
+    """Write a whole place; atomic, but for `runs/`, which a place already there keeps.
+
+    chips : a folder of pictures (`chip_writer`), which is moved into the place
+    """
     folder = Path(folder)
     with atomic_path(folder) as temporary:
         (temporary / "tokens").mkdir(parents=True)
@@ -368,6 +395,8 @@ def save_place(
         for modality, featurizer in (featurizers or {}).items():
             featurizer.save(temporary / "featurizers" / modality)
         save_targets(temporary, cells, targets)
+        if chips is not None:
+            shutil.move(chips, temporary / CHIPS)
         if context is not None:
             write_json(temporary / "context.geojson", context)
         modalities = [*([MOBILITY] if graph is not None else []), *tables]

@@ -45,20 +45,23 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 class ArrayWriter:
-    """A one-dimensional .npy file, written piece by piece: for arrays larger than memory.
+    """A .npy file, written piece by piece along its first axis: for arrays larger than memory.
 
     Used as a context; the file is whole when the context ends. numpy leaves room in the header
     for the final length.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype | type) -> None:
+    def __init__(self, path: Path, dtype: np.dtype | type, item: tuple[int, ...] = ()) -> None:
         self.dtype = np.dtype(dtype)
+        self.item = item  # shape of what is counted by `length`: a number, unless said otherwise
         self.length = 0
         self._file = path.open("wb")
         self._write_header()
 
     def append(self, values: np.ndarray) -> None:
         """Write more values of the dtype."""
+        if values.shape[1:] != self.item:
+            raise ValueError(f"pieces have the shape (n, *{self.item}), not {values.shape}")
         np.ascontiguousarray(values, self.dtype).tofile(self._file)
         self.length += len(values)
 
@@ -76,7 +79,7 @@ class ArrayWriter:
             {
                 "descr": np.lib.format.dtype_to_descr(self.dtype),
                 "fortran_order": False,
-                "shape": (self.length,),
+                "shape": (self.length, *self.item),
             },
         )
 

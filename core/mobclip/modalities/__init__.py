@@ -6,6 +6,7 @@ line in `MODALITIES`. Model, loss and batches take whatever modalities a place h
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -30,6 +31,7 @@ class Evidence:
     table: CellTable | None = None
     graph: MobilityGraph | None = None
     featurizer: featurizers.Featurizer | None = None  # the fitted one that made the table
+    chips: Path | None = None  # folder with pictures of the imagery: `mobclip.chips`
 
 
 def _of_kind(
@@ -51,37 +53,80 @@ def _featurizer(name: str, spec: PlaceSpec, default: str) -> featurizers.Featuri
     return featurizers.make(modality.featurizer or default, **modality.options)
 
 
-def _poi(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
+def _poi(
+    records: Mapping[str, Records],
+    spec: PlaceSpec,
+    cells: np.ndarray,
+    _scratch: Path | None = None,
+) -> Evidence:
     featurizer = _featurizer("poi", spec, "tfidf")
     table = poi.tokenize(_of_kind("poi", PointRecords, records, spec), cells, featurizer)
     return Evidence(cells=table.cells, table=table, featurizer=featurizer)
 
 
-def _imagery(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
+def _imagery(
+    records: Mapping[str, Records],
+    spec: PlaceSpec,
+    cells: np.ndarray,
+    scratch: Path | None = None,
+) -> Evidence:
     featurizer = _featurizer("imagery", spec, "mosaiks")
-    table = imagery.tokenize(_of_kind("imagery", RasterRecords, records, spec), cells, featurizer)
-    return Evidence(cells=table.cells, table=table, featurizer=featurizer)
+    rasters = _of_kind("imagery", RasterRecords, records, spec)
+    chips = scratch / "chips" if scratch else None
+    table = imagery.tokenize(rasters, cells, featurizer, pictures=chips)
+    return Evidence(cells=table.cells, table=table, featurizer=featurizer, chips=chips)
 
 
-def _demographics(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
+def picture(
+    records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray, folder: Path
+) -> None:
+    """Make the folder of pictures of a place whose imagery has been tokenized without."""
+    imagery.picture(_of_kind("imagery", RasterRecords, records, spec), cells, folder)
+
+
+def _demographics(
+    records: Mapping[str, Records],
+    spec: PlaceSpec,
+    cells: np.ndarray,
+    _scratch: Path | None = None,
+) -> Evidence:
     zones = _of_kind("demographics", ZoneRecords, records, spec)
     specs = [spec.sources[zone.source] for zone in zones]
     table = demographics.tokenize(zones, specs, cells)
     return Evidence(cells=table.cells, table=table)
 
 
-def _mobility(records: Mapping[str, Records], spec: PlaceSpec, cells: np.ndarray) -> Evidence:
+def _mobility(
+    records: Mapping[str, Records],
+    spec: PlaceSpec,
+    cells: np.ndarray,
+    _scratch: Path | None = None,
+) -> Evidence:
     zones = {name: one for name, one in records.items() if isinstance(one, ZoneRecords)}
     graph = mobility.build(_of_kind("mobility", FlowRecords, records, spec), cells, zones)
     return Evidence(cells=cells[graph.present], graph=graph)
 
 
-MODALITIES: dict[str, Callable[[Mapping[str, Records], PlaceSpec, np.ndarray], Evidence]] = {
+Tokenizer = Callable[[Mapping[str, Records], PlaceSpec, np.ndarray, Path | None], Evidence]
+
+MODALITIES: dict[str, Tokenizer] = {
     "mobility": _mobility,
     "poi": _poi,
     "imagery": _imagery,
     "demographics": _demographics,
 }
-"""Modality name -> tokenizer(records of the place, its manifest entry, its candidate cells)."""
+"""Modality name -> tokenizer(records, manifest entry of the place, candidate cells, scratch).
 
-__all__ = ["MODALITIES", "Evidence", "demographics", "imagery", "mobility", "poi", "targets"]
+scratch : an empty folder for what is too large for memory, to be moved into the place; or None
+"""
+
+__all__ = [
+    "MODALITIES",
+    "Evidence",
+    "demographics",
+    "imagery",
+    "mobility",
+    "picture",
+    "poi",
+    "targets",
+]

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyproj
@@ -14,6 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from mobclip import grid
+from mobclip.chips import EARTH_RADIUS_M, Append, Look, chip_writer, local_metres, side_m
 from mobclip.errors import ConfigError, RecordError
 from mobclip.records import RasterRecords
 from mobclip.table import CellTable
@@ -29,7 +31,6 @@ MIN_COVERED = 0.5  # a cell with less of its hexagon in valid pixels has no toke
 FIT_CHIPS = 1_000  # chips from which a featurizer is fitted, spread over the place
 CHUNK = 4_096  # cells in memory at once
 BLOCK = 3  # resolutions coarser: cells of one parent, at most 343, share a read
-EARTH_RADIUS_M = 6_371_007.2  # the sphere on which H3 lays out its cells
 OVERSAMPLING = 4  # a chip's pixel averages at most 4 × 4 pixels of a finer raster
 # Positions of a chip's pixels are exact at 5 × 5 nodes and interpolated between them.
 NODES = 5
@@ -42,6 +43,7 @@ def tokenize(
     *,
     pixels: int = PIXELS,
     min_covered: float = MIN_COVERED,
+    pictures: Path | None = None,
 ) -> CellTable:
     """Tokens of all cells of which at least `min_covered` lies in valid pixels.
 
@@ -53,23 +55,31 @@ def tokenize(
     rasters : one or more images with the same bands
     cells : sorted, unique, one resolution
     featurizer : fitted on up to 1,000 chips spread over these cells first if it is not fitted yet
+    pictures : a folder to be made, with a picture of the chip of each token: `mobclip.chips`
     """
     _check_bands(rasters)
     candidates = _near(rasters, cells)
-    if not getattr(featurizer, "fitted", True):
-        featurizer.fit(_sample(rasters, candidates, pixels, min_covered))  # type: ignore[attr-defined]
+    fitted = getattr(featurizer, "fitted", True)
+    sample = None
+    if pictures or not fitted:
+        sample = _sample(rasters, candidates, pixels, min_covered)
+    if not fitted:
+        featurizer.fit(sample)  # type: ignore[attr-defined]
     kept, shares, parts = [], [], []
-    for start in range(0, len(candidates), CHUNK):
-        chunk = candidates[start : start + CHUNK]
-        images, covered = mosaic(rasters, chunk, pixels=pixels)
-        enough = np.flatnonzero(covered >= min_covered)
-        if len(enough):
-            features = featurizer(images[enough])
-            # NaN: holes are strewn so that no window of the featurizer is whole.
-            usable = np.isfinite(features).all(axis=1)
-            kept.append(chunk[enough[usable]])
-            shares.append(covered[enough[usable]])
-            parts.append(features[usable])
+    with _drawing(pictures, rasters, sample, pixels) as draw:
+        for start in range(0, len(candidates), CHUNK):
+            chunk = candidates[start : start + CHUNK]
+            images, covered = mosaic(rasters, chunk, pixels=pixels)
+            enough = np.flatnonzero(covered >= min_covered)
+            if len(enough):
+                features = featurizer(images[enough])
+                # NaN: holes are strewn so that no window of the featurizer is whole.
+                usable = np.isfinite(features).all(axis=1)
+                rows = enough[usable]
+                kept.append(chunk[rows])
+                shares.append(covered[rows])
+                parts.append(features[usable])
+                draw(chunk[rows], images[rows])
     if not kept:
         raise _nothing_covered(rasters, min_covered)
     features = np.concatenate(parts)
@@ -82,6 +92,52 @@ def tokenize(
         values=np.column_stack([features, np.concatenate(shares)]).astype(np.float32),
         columns=(*columns, "covered"),
     )
+
+
+def picture(
+    rasters: Sequence[RasterRecords],
+    cells: UInt64[np.ndarray, "cells"],
+    folder: Path,
+    *,
+    pixels: int = PIXELS,
+) -> None:
+    """Make the folder of pictures for cells that have tokens from these rasters already."""
+    sample = _sample(rasters, cells, pixels, MIN_COVERED)
+    with _drawing(folder, rasters, sample, pixels) as draw:
+        for start in range(0, len(cells), CHUNK):
+            chunk = cells[start : start + CHUNK]
+            draw(chunk, mosaic(rasters, chunk, pixels=pixels)[0])
+
+
+def _drawing(
+    folder: Path | None,
+    rasters: Sequence[RasterRecords],
+    sample: Float32[np.ndarray, "chips bands pixels pixels"] | None,
+    pixels: int,
+) -> AbstractContextManager[Append]:
+    """What takes cells and their chips; nothing is kept of them without a folder."""
+    if folder is None or sample is None:
+        return nullcontext(lambda cells, images: None)
+    with _opened(rasters[0]) as source:
+        bands, named = _colours(source)
+    return chip_writer(folder, Look.of(sample, bands, named=named), pixels)
+
+
+def _colours(source: "_Source") -> tuple[tuple[int, ...], bool]:
+    """Which bands of a chip are red, green and blue, and whether the file says so.
+
+    By the bands' names, else by their colour interpretation, else the first three; of one or two
+    bands the first, alone. Names come first because GDAL calls the bands of any 8-bit file with
+    three or four of them red, green, blue, if nobody says otherwise.
+    """
+    dataset = source.dataset
+    names = [(dataset.descriptions[band - 1] or "").strip().lower() for band in source.bands]
+    meanings = [dataset.colorinterp[band - 1].name for band in source.bands]
+    for said in (names, meanings):
+        if {"red", "green", "blue"} <= set(said):
+            red, green, blue = (said.index(one) + 1 for one in ("red", "green", "blue"))
+            return (red, green, blue), True
+    return ((1, 2, 3) if len(names) > 2 else (1,)), False
 
 
 def _sample(
@@ -246,7 +302,7 @@ def _cut(
     rows: np.ndarray,
 ) -> None:
     """Fill `images[rows]` with the chips of `cells` from one windowed read."""
-    side = 2000 * grid.edge_km(grid.resolution_of(cells))  # metres
+    side = side_m(grid.resolution_of(cells))
     ends = np.linspace(-side / 2, side / 2, NODES)
     east, north = np.meshgrid(ends, -ends)  # row by row from the north-west
     nodes = source.pixels_of(_unproject(grid.centers(cells), east.ravel(), north.ravel()))
@@ -305,31 +361,15 @@ def _unproject(
     return np.stack([turned, np.degrees(np.arcsin(np.clip(sine, -1, 1)))], axis=-1)
 
 
-def _project(
-    centres: Float64[np.ndarray, "points 2"], lonlat: Float64[np.ndarray, "points 2"]
-) -> Float64[np.ndarray, "points 2"]:
-    """Metres east and north of each centre: the inverse of `_unproject`."""
-    lon0, lat0 = np.radians(centres).T
-    lon, lat = np.radians(lonlat).T
-    cosine = np.sin(lat0) * np.sin(lat) + np.cos(lat0) * np.cos(lat) * np.cos(lon - lon0)
-    east = np.cos(lat) * np.sin(lon - lon0)
-    north = np.cos(lat0) * np.sin(lat) - np.sin(lat0) * np.cos(lat) * np.cos(lon - lon0)
-    sine = np.hypot(east, north)
-    angle = np.arctan2(sine, cosine)
-    stretch = np.divide(angle, sine, out=np.ones_like(angle), where=sine > 0)
-    local: np.ndarray = EARTH_RADIUS_M * stretch[:, None] * np.column_stack([east, north])
-    return local
-
-
 def _hexagon(
     cells: UInt64[np.ndarray, "cells"], pixels: int
 ) -> Bool[np.ndarray, "cells pixels pixels"]:
     """Which pixels of its chip have their centre inside the cell."""
-    side = 2000 * grid.edge_km(grid.resolution_of(cells))
+    side = side_m(grid.resolution_of(cells))
     centres = (np.arange(pixels) + 0.5) / pixels * side - side / 2
     x, y = centres.astype(np.float32), -centres.astype(np.float32)
     corner, index = grid.corners(cells)
-    local = _project(grid.centers(cells)[index], corner).astype(np.float32)
+    local = local_metres(grid.centers(cells)[index], corner).astype(np.float32)
     first = np.searchsorted(index, np.arange(len(cells)))
     count = np.bincount(index, minlength=len(cells))
     inside = np.ones((len(cells), pixels, pixels), bool)

@@ -449,7 +449,7 @@ def _poi(study: _Study, seed: int) -> _Sweep:
 
     def thinned(fraction: float) -> Place:
         less = {name: _thinned_points(one, luck[name] < fraction) for name, one in points.items()}
-        table = MODALITIES["poi"](less, spec, place.cells).table
+        table = MODALITIES["poi"](less, spec, place.cells, None).table
         assert table is not None
         variation = f"{fraction:g} of the POIs, draw {seed}"
         return place.varied(variation, tables={**place.tables, "poi": table})
