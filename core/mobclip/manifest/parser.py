@@ -1,395 +1,34 @@
-"""`data_manifest.yaml`: which files make a place, and what their columns mean.
-
-A new city comes in by writing YAML, never by writing code. This is the reference.
-
-Place
------
-::
-
-    places:
-      chicago:                       # name: letters, digits, "-" and "_"
-        title: Chicago               # for people
-        resolution: 9                # H3, 0 (coarse) to 15
-        area: {source: precincts}    # or {bbox: [west, south, east, north]} in degrees
-        sources: {...}               # by name, see below
-        modalities:                  # what goes into the tokens
-          poi: {sources: [venues], featurizer: tfidf, options: {}}
-          mobility: {sources: [trips, taxi]}
-        note: ...                    # optional: decisions that a reader must know
-
-A place whose files mobclip makes itself has `generator: {name: synthetic, cells: 20000, seed: 0}`;
-its sources then need no `url`, `sha256` and `bytes`. Top-level keys that begin with `x-` are
-ignored: keep shared pieces (YAML anchors) there.
-
-Source: provenance (every source)
----------------------------------
-kind        points, zones, flows or rasters
-path        file relative to the mirror folder and to `<data>/raw/`; the suffix picks the reader:
-            .csv .csv.gz .parquet .geojson .geojson.gz .shp .gpkg .tif .tiff, and .zip around
-            one CSV, shapefile, GeoJSON or GeoPackage
-provider, licence, citation, date     text, required
-sha256, bytes                         of the file, required (`sha256sum FILE`, `stat -c %s FILE`)
-url         one address or a list that is tried in order; may be left out
-origin      where the file comes from, in words; required where there is no url
-note        optional text
-crs         only where the file does not say; a table of lon, lat is EPSG:4326 unless it says other
-member      the layer of a GeoPackage, or the file inside a zip, where there are several
-
-Source: reading (points, zones, flows)
---------------------------------------
-columns     what stands where, by role (below)
-where       rows to keep: `column: value`, `column: [values]`, or
-            `column: {min: , max: , not: value or list, min_column: , max_column: }`
-missing     `column: value or [values]` that stand for "not known"
-derive      new numeric columns: `name: {add: [..], subtract: [..], per: [..], scale: 1,
-            per_at_least: 0}` = scale x (sum of add - sum of subtract) / (sum of per); not known
-            where the sum of `per` is zero or below `per_at_least`
-
-=======  ================================================================================
-kind     columns
-=======  ================================================================================
-points   lon + lat, or cell (H3 id), or neither where the file has a geometry;
-         optional text (one or a list), category, weight
-zones    id; the polygon is the geometry of the file, or `geometry_from`
-flows    origin_lon + origin_lat + destination_lon + destination_lat, or origin + destination
-         (zone ids, with `zones:` naming a zones source), or origin_cell + destination_cell;
-         optional weight (1 per row without it)
-rasters  none; optional `nodata:` for files that do not state it
-=======  ================================================================================
-
-Source: zones only
-------------------
-id_width       pad ids with leading zeros to this width (also for flows)
-repeated_ids   error (default), or merge: several polygons of one id are one zone (no values then)
-geometry_from  a zones source whose polygons belong to the same ids
-counts         `name: column` of things that add up (people, households); `population` and
-               `households` are the conventional names
-histograms     `name: {unit: , total: column, bins: {label: column}}`: bins that partition a
-               total. unit count, people or households: the bins are counts; percent or share:
-               the bins are parts of `total`, which is then required
-intensive      `name: column` of averages and medians, which do not add up
-
-Targets (points and zones)
---------------------------
-::
-
-    targets:
-      crime:   {title: Crimes, column: crime_number, unit: crimes, transform: log1p}
-      robbery: {unit: per 1000 people, level: tracts, per: {count: population, times: 1000}}
-      landuse: {title: Land use, unit: share of area, classes: {parks: class_0, homes: class_5}}
-      mix:     {kind: composition, unit: share of area, classes: {parks: class_0, homes: class_5}}
-      poor:    {kind: binary, unit: above 20 %, column: poverty, above: 0.2}
-
-kind        number (default), binary, class or composition: the table below
-column      the numbers; left out for `aggregate: count`
-classes     number, binary: instead of column, `label: column`, one target `<name>_<label>` each.
-            class, composition of zones: `label: column`, or a list of columns.
-            class, composition of points: a list of categories (`label: category`), or how many of
-            the most frequent ones
-above       binary: the number above which it is so; left out where the column holds 0 and 1
-aggregate   zones: value (default) or density (per km² of the zone).
-            points: count (default), sum, mean, or density (count per km²); at level point: value
-level       points: cell (default), point (every record is a unit), or a zones source;
-            zones: the zones themselves
-weighting   zones: how the cells of a zone are averaged, by
-            area (default)  the area that they share with it;
-            plain           nothing: the plain mean of the cells whose centre lies in the zone;
-            population      the people in the shared area: the part of the cell that is shared x
-                            the `counts: population:` of the place's zones, spread by area;
-            flows           that part x the flow into and out of the cell.
-            A zone without any weight, such as a park by population, is weighted by area
-per         zones: a rate, `{count: , times: 1, at_least: 0}` = times x the number / a count of the
-            zones that are the level (a name in its `counts`); not known where that count is
-            zero or below `at_least`. For columns of one file there is `derive`
-absent      points: zero (default for count, sum and density: the register is complete, so no
-            record means none) or missing (default for mean)
-transform   number: none (default) or log1p
-ceiling     number: the largest R² that the noise allows, above 0, at most 1, where it is known
-unit        required; title, note: optional text
-
-===========  ====================================================  ==============================
-kind         of zones                                              of points
-===========  ====================================================  ==============================
-number       a column                                              count, sum, mean or density
-binary       a column of 0 and 1, or whether one is `above`        whether that is `above`
-class        the largest of the columns of `classes`               the most frequent category
-composition  the columns of `classes` as shares of their sum       categories as shares
-===========  ====================================================  ==============================
-
-Classes and shares are of the declared parts alone. A unit of which a part is negative or not
-known, or all are zero, is left out; of equal parts the first counts.
-"""
+"""YAML -> entries, with every problem in words."""
 
 import datetime
 import difflib
 import re
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any, Literal, cast
 
-import yaml
-
-from mobclip.errors import ManifestError
-
-Kind = Literal["points", "rasters", "zones", "flows"]
-TargetKind = Literal["number", "binary", "class", "composition"]
-Transform = Literal["none", "log1p"]
-Weighting = Literal["area", "plain", "population", "flows"]
-KINDS = ("points", "rasters", "zones", "flows")
-HISTOGRAM_UNITS = {"count": None, "people": None, "households": None, "percent": 0.01, "share": 1.0}
-POPULATION = "population"  # the conventional name of the count of people
-TARGET_KINDS = ("number", "binary", "class", "composition")
-WEIGHTINGS = ("area", "plain", "population", "flows")
-AGGREGATES = {"points": ("count", "sum", "mean", "density"), "zones": ("value", "density")}
-SUFFIXES = (
-    *(".csv", ".csv.gz", ".parquet", ".geojson", ".geojson.gz", ".shp", ".gpkg", ".zip"),
-    *(".tif", ".tiff"),
+from mobclip.manifest.entries import (
+    AGGREGATES,
+    HISTOGRAM_UNITS,
+    KINDS,
+    POPULATION,
+    SUFFIXES,
+    TARGET_KINDS,
+    WEIGHTINGS,
+    Area,
+    Condition,
+    Derivation,
+    HistogramSpec,
+    ModalitySpec,
+    Per,
+    PlaceSpec,
+    SourceSpec,
+    TargetKind,
+    TargetSpec,
+    Transform,
+    Weighting,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Area:
-    """The part of the world that a place covers: a box, or the union of a zones source."""
-
-    bbox: tuple[float, float, float, float] | None = None  # west, south, east, north, degrees
-    source: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistogramSpec:
-    """Bins that partition a total."""
-
-    bins: Mapping[str, str]  # label -> column
-    unit: str  # one of HISTOGRAM_UNITS
-    total: str | None = None  # column of the total; required where the bins are parts of it
-
-    @property
-    def part_scale(self) -> float | None:
-        """Turns a bin into a part of `total` (0.01 for percent); None where bins are counts."""
-        return HISTOGRAM_UNITS[self.unit]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Derivation:
-    """A column made of others: scale x (sum of add - sum of subtract) / sum of per."""
-
-    add: tuple[str, ...]
-    subtract: tuple[str, ...] = ()
-    per: tuple[str, ...] = ()
-    scale: float = 1.0
-    per_at_least: float = 0.0  # below this the result is not known: too few to speak of a share
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """What the value of one column must be for a row to stay. A row without value goes."""
-
-    allowed: tuple[Any, ...] | None = None
-    excluded: tuple[Any, ...] = ()
-    min: Any = None
-    max: Any = None
-    min_column: str | None = None
-    max_column: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Per:
-    """Denominator of a rate: times x number / count of the zone."""
-
-    count: str  # a name in the `counts` of the level
-    times: float = 1.0
-    at_least: float = 0.0  # below this the rate is not known
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetSpec:
-    """One quantity to be predicted from embeddings."""
-
-    name: str
-    title: str
-    unit: str
-    column: str | None  # None for a count of points, and where there are `classes`
-    aggregate: str  # one of AGGREGATES[kind of the source]; "value" at level "point"
-    level: str  # "cell", "point", or the name of the zones source whose zones are the units
-    kind: TargetKind = "number"
-    classes: Mapping[str, str] = field(default_factory=dict)  # label -> column, or -> category
-    most_frequent: int = 0  # instead of classes: so many of the most frequent categories
-    above: float | None = None  # of a binary target: it is so above this number
-    weighting: Weighting = "area"  # of zones
-    per: Per | None = None
-    transform: Transform = "none"
-    absent: Literal["zero", "missing"] = "missing"  # what a unit without any record means
-    ceiling: float | None = None  # largest R² that the noise allows
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceSpec:
-    """One file of one provider: provenance, and what its columns mean."""
-
-    name: str
-    kind: Kind
-    path: str
-    provider: str
-    licence: str
-    citation: str
-    date: str
-    url: tuple[str, ...] = ()
-    sha256: str = ""  # empty only for a generator
-    bytes: int = 0  # 0 only for a generator
-    origin: str = ""
-    note: str = ""
-    crs: str | None = None
-    member: str | None = None
-    nodata: float | None = None
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # role -> columns
-    where: Mapping[str, Condition] = field(default_factory=dict)
-    missing: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    derive: Mapping[str, Derivation] = field(default_factory=dict)
-    id_width: int | None = None
-    repeated_ids: Literal["error", "merge"] = "error"
-    geometry_from: str | None = None
-    zones: str | None = None
-    counts: Mapping[str, str] = field(default_factory=dict)
-    histograms: Mapping[str, HistogramSpec] = field(default_factory=dict)
-    intensive: Mapping[str, str] = field(default_factory=dict)
-    targets: Mapping[str, TargetSpec] = field(default_factory=dict)
-    generator: Mapping[str, Any] | None = None
-
-    def column(self, role: str) -> str | None:
-        """The one column that plays `role`, or None."""
-        return self.columns[role][0] if role in self.columns else None
-
-    @property
-    def value_columns(self) -> tuple[str, ...]:
-        """Numeric columns that the records carry: of the file, or of `derive`."""
-        named = [*self.counts.values(), *self.intensive.values()]
-        for histogram in self.histograms.values():
-            named += [*histogram.bins.values(), *([histogram.total] if histogram.total else [])]
-        for target in self.targets.values():
-            named += [target.column] if target.column else []
-            named += target.classes.values() if self.kind == "zones" else []
-        return tuple(dict.fromkeys(named))
-
-    @property
-    def file_columns(self) -> tuple[str, ...]:
-        """Columns that the file must have."""
-        named = [column for columns in self.columns.values() for column in columns]
-        for column, condition in self.where.items():
-            ends = (condition.min_column, condition.max_column)
-            named += [column, *(end for end in ends if end)]
-        for name in self.value_columns:
-            rule = self.derive.get(name)
-            named += [name] if rule is None else [*rule.add, *rule.subtract, *rule.per]
-        return tuple(dict.fromkeys(named))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModalitySpec:
-    """The sources that make the tokens of one modality."""
-
-    name: str
-    sources: tuple[str, ...]
-    featurizer: str | None = None  # None: the default of the modality
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaceSpec:
-    """One place: its grid, area, files and modalities."""
-
-    name: str
-    title: str
-    resolution: int
-    area: Area
-    sources: Mapping[str, SourceSpec]
-    modalities: Mapping[str, ModalitySpec]
-    generator: Mapping[str, Any] | None = None
-    note: str = ""
-
-    @property
-    def targets(self) -> dict[str, TargetSpec]:
-        """Targets of all sources, by name."""
-        return {
-            name: target
-            for source in self.sources.values()
-            for name, target in source.targets.items()
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """All places of one manifest file."""
-
-    path: Path
-    places: Mapping[str, PlaceSpec]
-
-    def place(self, name: str) -> PlaceSpec:
-        """The place called `name`; `ManifestError` lists what there is."""
-        if name not in self.places:
-            raise ManifestError(
-                f"{self.path} has no place {name!r}.{_nearest(name, list(self.places))} "
-                f"It has {_listed(list(self.places))}."
-            )
-        return self.places[name]
-
-
-def load_manifest(path: Path | str) -> Manifest:
-    """Read and check a whole manifest; `ManifestError` lists every problem found."""
-    path = Path(path)
-    try:
-        document = yaml.load(path.read_text("utf-8"), Loader=_UniqueKeyLoader)
-    except FileNotFoundError as error:
-        raise ManifestError(
-            f"There is no manifest at {path}. Name one with --manifest, "
-            "or run from the folder that holds data_manifest.yaml."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} is not valid YAML: {error}") from error
-    parser = _Parser()
-    if isinstance(document, dict):
-        document = {key: v for key, v in document.items() if not str(key).startswith("x-")}
-    top = parser.mapping(document, "the file", keys=("places",), required=("places",))
-    places = parser.named(top.get("places"), "places")
-    parsed = {name: parser.place(name, body) for name, body in places.items()}
-    if parser.problems:
-        count = len(parser.problems)
-        lines = "".join(f"\n  - {problem}" for problem in parser.problems)
-        raise ManifestError(
-            f"{path} has {count} problem{'s' if count > 1 else ''}:{lines}\n"
-            "The reference of all keys is the docstring of mobclip.manifest "
-            "(`python -m pydoc mobclip.manifest`)."
-        )
-    return Manifest(path=path, places=parsed)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML lets a key repeat and keeps the last: here that is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            # "<<" is the merge key, whose entries may be overridden.
-            if key_node.tag != "tag:yaml.org,2002:merge":
-                key = self.construct_object(key_node, deep=True)
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key!r} stands twice", key_node.start_mark
-                    )
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _listed(names: Sequence[Any]) -> str:
-    return ", ".join(map(str, names)) if names else "nothing"
-
-
-def _nearest(word: Any, allowed: Sequence[str]) -> str:
-    """` Did you mean 'columns'?`, or nothing."""
-    close = difflib.get_close_matches(str(word), list(allowed), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
 
 _PLACE_KEYS = ("title", "resolution", "area", "sources", "modalities", "generator", "note")
 _PROVENANCE_KEYS = (
@@ -436,7 +75,17 @@ _CLASSES = {
 _OPTIONAL_ROLES = {"points": ("text", "category", "weight"), "zones": (), "flows": ("weight",)}
 
 
-class _Parser:
+def listed(names: Sequence[Any]) -> str:
+    return ", ".join(map(str, names)) if names else "nothing"
+
+
+def nearest(word: Any, allowed: Sequence[str]) -> str:
+    """` Did you mean 'columns'?`, or nothing."""
+    close = difflib.get_close_matches(str(word), list(allowed), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class Parser:
     """Turns YAML into entries and collects problems instead of stopping at the first."""
 
     def __init__(self) -> None:
@@ -452,13 +101,13 @@ class _Parser:
     ) -> dict[str, Any]:
         """A mapping with known keys only."""
         if not isinstance(value, dict):
-            self.problem(where, f"{value!r} is not a mapping with the keys {_listed(keys)}.")
+            self.problem(where, f"{value!r} is not a mapping with the keys {listed(keys)}.")
             return {}
         for key in value:
             if key not in keys:
                 self.problem(
                     where,
-                    f"unknown key {key!r}.{_nearest(key, keys)} Allowed: {_listed(keys)}.",
+                    f"unknown key {key!r}.{nearest(key, keys)} Allowed: {listed(keys)}.",
                 )
         for key in required:
             if value.get(key) in (None, ""):
@@ -511,7 +160,7 @@ class _Parser:
         if value in allowed:
             return str(value)
         self.problem(
-            where, f"{value!r} is not allowed.{_nearest(value, allowed)} Choose {_listed(allowed)}."
+            where, f"{value!r} is not allowed.{nearest(value, allowed)} Choose {listed(allowed)}."
         )
         return allowed[0]
 
@@ -609,15 +258,15 @@ class _Parser:
         if name not in sources:
             self.problem(
                 where,
-                f"there is no source {name!r} in this place.{_nearest(name, list(sources))} "
-                f"Its sources: {_listed(list(sources))}.",
+                f"there is no source {name!r} in this place.{nearest(name, list(sources))} "
+                f"Its sources: {listed(list(sources))}.",
             )
         elif kind is not None and sources[name].kind != kind:
             of_kind = [key for key, source in sources.items() if source.kind == kind]
             self.problem(
                 where,
                 f"{name!r} is a source of {sources[name].kind}, but {kind} are needed: "
-                f"choose {_listed(of_kind)}.",
+                f"choose {listed(of_kind)}.",
             )
         return str(name)
 
@@ -680,7 +329,7 @@ class _Parser:
             self.problem(
                 f"{where}.per.count",
                 f"{target.per.count!r} is not among the counts of {target.level!r}, which has "
-                f"{_listed(list(counts))}.{_nearest(target.per.count, list(counts))} Declare it "
+                f"{listed(list(counts))}.{nearest(target.per.count, list(counts))} Declare it "
                 f"under `counts` of {target.level!r}.",
             )
 
@@ -693,8 +342,7 @@ class _Parser:
         if kind not in KINDS:
             self.problem(
                 f"{where}.kind",
-                f"{kind!r} is not a kind of records.{_nearest(kind, KINDS)} "
-                f"Choose {_listed(KINDS)}.",
+                f"{kind!r} is not a kind of records.{nearest(kind, KINDS)} Choose {listed(KINDS)}.",
             )
             return SourceSpec(
                 name=name, kind="points", path="", provider="", licence="", citation="", date=""
@@ -777,7 +425,7 @@ class _Parser:
         allowed = [s for s in SUFFIXES if (s in images) == (kind == "rasters")]
         if not str(path).lower().endswith(tuple(allowed)):
             self.problem(
-                where, f"no reader of {kind} for {path.name!r}. Suffixes: {_listed(allowed)}."
+                where, f"no reader of {kind} for {path.name!r}. Suffixes: {listed(allowed)}."
             )
         return str(path)
 
@@ -806,14 +454,14 @@ class _Parser:
                 key=len,
                 default=set(),
             )
-            hint = f"; {_listed(sorted(missing))} missing" if missing and positions else ""
-            self.problem(where, f"{kind} need {ways} (given: {_listed(positions)}{hint}).")
+            hint = f"; {listed(sorted(missing))} missing" if missing and positions else ""
+            self.problem(where, f"{kind} need {ways} (given: {listed(positions)}{hint}).")
         if not positions and kind == "points" and ".csv" in str(given.get("path", "")):
             self.problem(where, "a CSV file has no geometry: name the columns lon and lat.")
         parsed = {role: self.texts(value, f"{where}.{role}") for role, value in found.items()}
         for role, columns in parsed.items():
             if len(columns) > 1 and role != "text":
-                self.problem(f"{where}.{role}", f"one column is needed, not {_listed(columns)}.")
+                self.problem(f"{where}.{role}", f"one column is needed, not {listed(columns)}.")
         return parsed
 
     def flow_zones(
@@ -847,7 +495,7 @@ class _Parser:
                     max_column=given.get("max_column"),
                 )
                 if not given:
-                    self.problem(here, f"the condition is empty. Allowed: {_listed(keys)}.")
+                    self.problem(here, f"the condition is empty. Allowed: {listed(keys)}.")
             else:
                 parsed[str(column)] = Condition(
                     allowed=tuple(rule if isinstance(rule, list) else [rule])
@@ -921,7 +569,7 @@ class _Parser:
                 if key in given and of not in kinds:
                     self.problem(
                         here,
-                        f"{key} is for the kinds {_listed(kinds)}, not for {of}: leave it out.",
+                        f"{key} is for the kinds {listed(kinds)}, not for {of}: leave it out.",
                     )
             target = self.target(str(name), given, here, kind=kind, of=of, level=level)
             if of in ("class", "composition"):
