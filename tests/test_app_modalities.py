@@ -100,13 +100,27 @@ def test_without_a_cell_a_telling_one_is_a_click_away(open_view, place: Place, c
 def test_cards_say_what_is_known(open_view, place: Place, cell: str) -> None:
     app = open_view(cell=cell)
     row = telling_cell(place)
-    seen = trips_seen(place.graph, row)
+    seen = trips_seen(place.graph, row, most=30)
     said = words(app)
     assert f"**{seen.out.here:,.0f}** trips leave" in said
     total = np.expm1(place.tables["poi"].aligned(place.cells[[row]])[0][0, -1])
     assert f"**{total:.3g}** points of interest" in said
     partners = grid.to_strings(place.cells[[one.row for one in seen.partners]])
-    assert sent(app)["results"] == partners
+    flows = sent(app)["flows"]
+    wanted = [
+        line
+        for name, one in zip(partners, seen.partners, strict=True)
+        for line in ([cell, name, one.to, 0], [name, cell, one.come, 1])
+        if line[2]
+    ]
+    assert flows["lines"] == wanted
+    assert [one["label"] for one in flows["kinds"]] == ["from here", "to here"]
+    carried = sum(one.to + one.come for one in seen.partners) / seen.all.here
+    if seen.tied > 30:
+        assert f"the 30 cells with most trips, of {seen.tied}" in said
+        assert f"carry {100 * carried:.0f} % of" in said
+    else:
+        assert "every cell with trips" in said
     assert len(app.get("vega_lite_chart") or app.get("arrow_vega_lite_chart")) == 2
 
 

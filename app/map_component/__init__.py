@@ -92,6 +92,52 @@ class Fly:
     zoom: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """A line between two cells; ``kind`` is its place in the kinds of `Flows`."""
+
+    start: str
+    end: str
+    amount: float  # above 0
+    kind: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flows:
+    """Lines over the cells, as wide as the square root of what flows, and what the legend says.
+
+    Attributes
+    ----------
+    kinds : (CSS colour, label) of each kind of line
+    arrows : whether lines have a direction
+    """
+
+    lines: Sequence[Flow]
+    title: str
+    unit: str
+    kinds: Sequence[tuple[str, str]]
+    arrows: bool = True
+
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            if not (math.isfinite(line.amount) and line.amount > 0):
+                raise ValueError(f"a flow must be a number above 0, not {line.amount}")
+            if not 0 <= line.kind < len(self.kinds):
+                raise ValueError(f"a flow of kind {line.kind}; there are {len(self.kinds)} kinds")
+
+    def as_json(self) -> dict[str, Any]:
+        """Amounts to four digits, those of the legend."""
+        return {
+            "lines": [
+                [one.start, one.end, float(f"{one.amount:.4g}"), one.kind] for one in self.lines
+            ],
+            "title": self.title,
+            "unit": self.unit,
+            "kinds": [{"colour": colour, "label": label} for colour, label in self.kinds],
+            "arrows": self.arrows,
+        }
+
+
 class Coloured(Protocol):
     """One way of colouring a place: `colours.Colouring`."""
 
@@ -187,6 +233,7 @@ def encode(
     marks: Mapping[str, str] | None = None,
     selected: str | None = None,
     results: Sequence[str] = (),
+    flows: Flows | None = None,
     fly: Fly | None = None,
     tools: Sequence[str] = ("click",),
     provenance: str = "",
@@ -202,6 +249,8 @@ def encode(
         of its own with the same view (``side``)
     area : bool (n,); cells outside it are veiled
     marks : cell -> ``like``, ``unlike`` or a colour ``#rrggbb``
+    results : cells to be ringed; the first ten with their numbers
+    flows : lines; without `results` the first ten cells at their ends are numbered
     tools : of `TOOLS`, in the order of the tool bar
     provenance : where the map comes from; stands under the picture that the map saves
     basemap : url template and attribution, see `basemap_of_environment`
@@ -238,6 +287,7 @@ def encode(
         "selected": selected,
         "results": list(results),
         "marks": dict(marks or {}),
+        "flows": flows.as_json() if flows else None,
         "fly": {"cell": fly.cell, "nonce": fly.nonce, "zoom": fly.zoom} if fly else None,
         "tools": list(tools),
         "provenance": provenance,

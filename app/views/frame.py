@@ -182,7 +182,8 @@ def draw(
     options : more of those of `hex_map`: a second colouring, tools, an area
     """
     order = st.session_state.get("fly")
-    st.session_state["drawn"]["colouring"] = colouring  # for who takes the map away as a file
+    # For who takes the map away as a file.
+    st.session_state["drawn"].update(colouring=colouring, flows=options.get("flows"))
     with left:
         hex_map(
             cache.load_map_place(files),

@@ -24,6 +24,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
     left, right = frame.map_and_panel()
     run = model_of(cache.load_place(files), selection.run)
     results: list[str] = []
+    flows = None
     with right:
         chosen = _colour_choice(selection, files, run)
         if run is None:
@@ -46,9 +47,9 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             if mode == WHAT_IF:
                 results = modalities_what_if.show(selection, files, run)
             else:
-                results = modalities_seen.show(selection, files, run)
+                flows = modalities_seen.show(selection, files, run)
         colouring = _colouring(chosen, selection, files, run)
-    frame.draw(left, selection, files, colouring, results=results)
+    frame.draw(left, selection, files, colouring, results=results, flows=flows)
 
 
 def _no_model(files: PlaceFiles) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import state
 import streamlit as st
 from cache import PlaceFiles
-from colours import shown
+from colours import CLASSES, shown
+from map_component import Flow, Flows
 
 from mobclip import grid
 from mobclip.place import MOBILITY
@@ -22,6 +23,7 @@ from mobclip.whatif import (
 from views import frame
 from views import modalities_bench as shared
 
+PARTNERS = 30  # lines of the map of flows, and rows of its table
 HERE, USUAL = "#2a9db5", "#d0661f"  # bars of the cell; ticks of the mean cell
 ICONS = {
     "poi": ":material/storefront:",
@@ -39,19 +41,19 @@ NONE_HERE = {
 }
 
 
-def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
-    """The cards; returns the cells to be ringed on the map: partners."""
+def show(selection: Selection, files: PlaceFiles, run: str) -> Flows | None:
+    """The cards; returns the lines for the map: trips to and from its partners."""
     place, bench = cache.load_place(files), shared.bench(files, run)
     row = frame.row_of(files, selection.cell)
     frame.cell_card(selection, files)
-    partners: list[str] = []
+    flows = None
     for name in place.modalities:
         with st.container(border=True):
             st.markdown(f"{ICONS.get(name, ':material/category:')} **{frame.modality_name(name)}**")
             if not place.present[name][row]:
                 st.caption(NONE_HERE.get(name, "Nothing of this kind is known here."))
             elif name == MOBILITY:
-                partners = _trips(files, row)
+                flows = _trips(files, row)
             elif name == "poi" and bench.points is not None:
                 _points(files, row, bench)
             elif name == "demographics":
@@ -60,7 +62,7 @@ def show(selection: Selection, files: PlaceFiles, run: str) -> list[str]:
                 _alike(name, selection, files, bench)
             else:
                 st.caption("This model was not given it: it knows what several places share.")
-    return partners
+    return flows
 
 
 def _points(files: PlaceFiles, row: int, bench: Bench) -> None:
@@ -107,12 +109,12 @@ def _people(files: PlaceFiles, row: int) -> None:
         )
 
 
-def _trips(files: PlaceFiles, row: int) -> list[str]:
+def _trips(files: PlaceFiles, row: int) -> Flows | None:
     place = cache.load_place(files)
     assert place.graph is not None
-    seen = trips_seen(place.graph, row)
+    seen = trips_seen(place.graph, row, most=PARTNERS)
     if seen is None:
-        return []
+        return None
     st.markdown(
         f"**{shown(seen.out.here)}** trips leave and **{shown(seen.into.here)}** arrive; the mean "
         f"cell has {shown(seen.out.usual)} of each. More than at {100 * seen.all.below:.0f} % of "
@@ -132,8 +134,8 @@ def _trips(files: PlaceFiles, row: int) -> list[str]:
             "#": range(1, len(names) + 1),
             "Partner": [one.rstrip("f") for one in names],
             "km": grid.distances_km(centres[rows], centres[[row]]),
-            "To": [100 * one.to for one in seen.partners],
-            "From": [100 * one.come for one in seen.partners],
+            "To": [one.to for one in seen.partners],
+            "From": [one.come for one in seen.partners],
         },
         key="partners",
         hide_index=True,
@@ -144,20 +146,39 @@ def _trips(files: PlaceFiles, row: int) -> list[str]:
             "#": st.column_config.NumberColumn(width=28),
             "Partner": st.column_config.TextColumn(
                 width=84,
-                help="Cells that most trips go to or come from, by their ids without the f at the "
+                help="Cells with most trips to or from here, by their ids without the f at the "
                 "end. Mark a row to go there.",
             ),
             "km": st.column_config.NumberColumn("km", format="%.0f", width=46),
             "To": st.column_config.NumberColumn(
-                "To", format="%.1f %%", width=60, help="Share of all that leave the cell."
+                "To", format="%.4g", width=60, help="Trips from here to there."
             ),
             "From": st.column_config.NumberColumn(
-                "From", format="%.1f %%", width=60, help="Share of all that arrive."
+                "From", format="%.4g", width=60, help="Trips from there to here."
             ),
         },
     )
-    st.caption("Ringed on the map, with these numbers.")
-    return names
+    carried = sum(one.to + one.come for one in seen.partners) / seen.all.here
+    many = len(names) < seen.tied
+    st.caption(
+        f"Lines on the map, the first ten numbered: the {len(names)} cells with most trips, of "
+        f"{seen.tied:,} that have any. They carry {100 * carried:.0f} % of the trips of this cell."
+        if many
+        else "Lines on the map, the first ten numbered: every cell with trips to or from here."
+    )
+    here = grid.to_strings(place.cells[[row]])[0]
+    lines = [
+        Flow(start=start, end=end, amount=amount, kind=kind)
+        for name, one in zip(names, seen.partners, strict=True)
+        for kind, (start, end, amount) in enumerate([(here, name, one.to), (name, here, one.come)])
+        if amount > 0
+    ]
+    return Flows(
+        lines=lines,
+        title="Trips",
+        unit="trips",
+        kinds=[(CLASSES[0], "from here"), (CLASSES[5], "to here")],
+    )
 
 
 def _alike(name: str, selection: Selection, files: PlaceFiles, bench: Bench) -> None:

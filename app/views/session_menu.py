@@ -1,9 +1,10 @@
 """Session: take a step back, save what one looks at, open it again."""
 
+from typing import Any
+
 import state
 import streamlit as st
 from cache import PlaceFiles, load_map_place, load_place
-from colours import Colouring
 from html_map import html_map
 
 from mobclip import __version__
@@ -46,7 +47,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         )
         st.download_button(
             "Map as one HTML file",
-            lambda: _page(drawn["colouring"], selection, files),
+            lambda: _page(drawn, selection, files),
             file_name=f"mobclip-{files.key}.html",
             mime="text/html",
             icon=":material/public:",
@@ -93,14 +94,15 @@ def made_with(selection: Selection, files: PlaceFiles) -> str:
     )
 
 
-def _page(colouring: Colouring, selection: Selection, files: PlaceFiles) -> bytes:
+def _page(drawn: dict[str, Any], selection: Selection, files: PlaceFiles) -> bytes:
     """The map as it was last drawn."""
     return html_map(
         load_map_place(files),
-        colouring,
+        drawn["colouring"],
         title=f"{load_place(files).title}: {selection.run}",
         provenance=made_with(selection, files),
         selected=selection.cell or None,
+        flows=drawn["flows"],
     )
 
 

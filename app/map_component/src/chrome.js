@@ -1,4 +1,5 @@
 // Legends, tooltip, tool bar, divider and messages: plain DOM over the canvas, styled with Streamlit's own variables.
+import {samples} from './flows.js';
 import {TOOLS} from './tools.js';
 
 export const CSS = `
@@ -22,12 +23,21 @@ export const CSS = `
 .mobclip-map .legend.b { left: auto; right: 10px; }
 .mobclip-map .legend.b.half { right: auto; left: calc(50% + 10px); }
 .mobclip-map .legend b { display: block; font-weight: 600; overflow-wrap: anywhere; }
+.mobclip-map .card.legend button { width: 100%; height: auto; gap: 12px; justify-content: space-between; font: inherit;
+  pointer-events: auto; border-radius: 3px; }
+.mobclip-map .card.legend button:hover { background: none; text-decoration: underline; }
+.mobclip-map .card.legend button svg { flex: none; width: 14px; height: 14px; }
 .mobclip-map .legend b i { font-style: normal; display: inline-block; margin-right: 6px; padding: 0 5px; border-radius: 3px;
   color: var(--st-background-color, #fff); background: var(--st-text-color, #222); }
 .mobclip-map .legend .ramp { height: 9px; border-radius: 3px; margin: 6px 0 3px; min-width: 150px; }
 .mobclip-map .legend .ends { display: flex; justify-content: space-between; gap: 14px; font-variant-numeric: tabular-nums; }
 .mobclip-map .legend .item { display: flex; align-items: center; gap: 7px; margin-top: 4px; }
 .mobclip-map .legend .item i { flex: none; width: 12px; height: 12px; border-radius: 3px; }
+.mobclip-map .legend .flows { margin-top: 8px; }
+.mobclip-map .legend .widths { display: flex; flex-wrap: wrap; gap: 2px 12px; margin-top: 4px; }
+.mobclip-map .legend .widths .item { margin: 0; }
+.mobclip-map .legend .flows i { width: 22px; border-radius: 0; }
+.mobclip-map .legend .flows i.halo { height: 3px; box-shadow: 0 0 0 1.5px #fff; }
 .mobclip-map .legend small { display: block; margin-top: 4px; font-size: 11.5px; opacity: .8; }
 .mobclip-map .buttons { right: 10px; top: 10px; display: flex; flex-direction: column; overflow: hidden; }
 .mobclip-map .tools { left: 10px; top: 10px; display: flex; overflow: hidden; align-items: center; }
@@ -66,8 +76,13 @@ const ICONS = {
   polygon: '<path d="M4 9l8-5 8 7-4 9H7z"/>',
   lasso: '<path d="M12 4c5 0 8 2.4 8 5.500S16.500 15 12 15s-8-2.400-8-5.500S7 4 12 4zM8 14.500c-2 1.500-.5 3.500 1 3s1-3-1-3zm.5 3c0 1.500-.5 2.500-1.500 3"/>',
   brush: '<path d="M12 3l4.300 2.500v5L12 13l-4.300-2.500v-5zM7.700 11L12 13.500v5L7.700 21l-4.300-2.500v-5zM16.300 11l4.300 2.500v5L16.300 21 12 18.500v-5z"/>',
+  fold: '<path d="M6 9l6 6 6-6"/>',
+  unfold: '<path d="M9 6l6 6-6 6"/>',
   camera: '<path d="M4 8h3.500L9 5.500h6L16.500 8H20v11H4z"/><circle cx="12" cy="13.200" r="3.300"/>',
 };
+
+export const number = new Intl.NumberFormat('en', {maximumSignificantDigits: 4});
+const svg = (icon) => `<svg viewBox="0 0 24 24" aria-hidden="true">${ICONS[icon]}</svg>`;
 
 const make = (tag, className, parent, text) => {
   const element = document.createElement(tag);
@@ -79,7 +94,7 @@ const make = (tag, className, parent, text) => {
 
 function button(parent, {text, icon, label, act}) {
   const element = make('button', '', parent, text);
-  if (icon) element.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true">${ICONS[icon]}</svg>`;
+  if (icon) element.innerHTML = svg(icon);
   element.type = 'button';
   element.title = label;
   element.setAttribute('aria-label', label);
@@ -111,7 +126,7 @@ export function furnish(root, {zoomIn, zoomOut, fit, save}) {
   const message = make('div', 'card message', root);
   const live = make('div', 'live', root);
   live.setAttribute('aria-live', 'polite');
-  return {tiles, canvas, drawing, divider, legends, note, tools, hint, tip, message, live};
+  return {tiles, canvas, drawing, divider, legends, note, tools, buttons, hint, tip, message, live};
 }
 
 export function drawTools({tools: bar, hint}, tools) {
@@ -135,13 +150,35 @@ export function drawTools({tools: bar, hint}, tools) {
   if (focused) [...bar.querySelectorAll('button')].find((one) => one.getAttribute('aria-label') === focused)?.focus();
 }
 
-export function drawLegend(element, legend, name) {
+// Whether legends are folded to their titles, to see what is below them: kept by the browser, where it keeps anything.
+const FOLDED = 'mobclip_legend_folded';
+const storage = (act) => {
+  try {
+    return act(window.localStorage);
+  } catch {
+    return null; // forbidden, or a file on a disk
+  }
+};
+let folded = storage((kept) => kept.getItem(FOLDED)) === 'yes';
+export const isFolded = () => folded;
+
+export function drawLegend(element, {legend, name, flows, redraw}) {
+  const focused = element.contains(element.getRootNode().activeElement);
   element.replaceChildren();
   element.style.display = legend ? '' : 'none';
   if (!legend) return;
-  const title = make('b', '', element);
+  const fold = button(element, {label: folded ? 'Show the legend' : 'Fold the legend away, to see what is below it', act: () => {
+    folded = !folded;
+    storage((kept) => (folded ? kept.setItem(FOLDED, 'yes') : kept.removeItem(FOLDED)));
+    redraw();
+  }});
+  fold.setAttribute('aria-expanded', !folded);
+  const title = make('b', '', fold);
   if (name) make('i', '', title, name);
   title.append(legend.title);
+  fold.insertAdjacentHTML('beforeend', svg(folded ? 'unfold' : 'fold'));
+  if (focused) fold.focus();
+  if (folded) return;
   if (legend.ramp) {
     make('div', 'ramp', element).style.background = `linear-gradient(to right, ${legend.ramp.join(', ')})`;
     const ends = make('div', 'ends', element);
@@ -154,9 +191,24 @@ export function drawLegend(element, legend, name) {
     make('span', '', row, label);
   }
   if (legend.note) make('small', '', element, legend.note);
+  if (flows?.lines.length) drawFlows(element, flows);
 }
 
-const number = new Intl.NumberFormat('en', {maximumSignificantDigits: 4});
+function drawFlows(element, flows) {
+  const part = make('div', 'flows', element);
+  make('b', '', part, flows.title);
+  for (const {colour, label} of flows.kinds) {
+    const row = make('div', 'item', part);
+    make('i', 'halo', row).style.background = colour;
+    make('span', '', row, label);
+  }
+  const widths = make('div', 'widths', part);
+  for (const {amount, width} of samples(flows)) {
+    const item = make('div', 'item', widths);
+    make('i', '', item).style.cssText = `background: currentColor; height: ${width}px`;
+    make('span', '', item, `${number.format(amount)} ${flows.unit}`);
+  }
+}
 
 // `lines`: [{name, value, spec}], one for each colouring.
 export function drawTip(tip, root, x, y, id, lines) {

@@ -2,6 +2,7 @@
 import {cellAt, centre, outline, rowOf} from './cells.js';
 import {Basemap} from './basemap.js';
 import {drawLegend, drawTip, drawTools, furnish} from './chrome.js';
+import {readFlows} from './flows.js';
 import {FlatRenderer} from './flat_renderer.js';
 import {View} from './geometry.js';
 import {GlRenderer} from './gl_renderer.js';
@@ -193,7 +194,19 @@ export class HexMap {
   fit() {
     const {width, height} = this.halfView();
     if (!this.place || width < 50 || height < 50) return;
-    this.setView(View.around(this.place.pyramid.box, width, height));
+    const {pyramid} = this.place;
+    this.setView(View.around(pyramid.box, width, height, pyramid.sample(), this.cards(width)));
+  }
+
+  // What lies over the map, in pixels of a half of the given width; with some air around.
+  cards(width) {
+    const frame = this.root.getBoundingClientRect();
+    const {legends, note, tools, buttons} = this.parts;
+    return [...legends, note, tools, buttons].filter((card) => card.offsetWidth).map((card) => {
+      const {left, top, right, bottom} = card.getBoundingClientRect();
+      const shift = frame.left + width * this.sideAt(left - frame.left);
+      return [left - shift - 5, top - frame.top - 5, right - shift + 5, bottom - frame.top + 5];
+    });
   }
 
   // ---- what the hand did ---------------------------------------------------------------------
@@ -279,9 +292,9 @@ export class HexMap {
       this.root.dataset.colours = colours;
       this.root.dataset.area = header.area ?? '';
     }
+    this.shape(header);
     this.furnishSides();
     this.tools.offer(header.tools);
-    this.shape(header);
     this.root.dataset.cells = place.pyramid.n;
     this.root.dataset.split = header.split;
     if (moved || resplit) {
@@ -314,7 +327,8 @@ export class HexMap {
     const {legends, note} = this.parts;
     this.legends = this.sides.map((side) => side.legend && {...side.legend, title: side.name ? `${side.name}  ${side.legend.title}` : side.legend.title});
     legends.forEach((element, i) => {
-      drawLegend(element, this.sides[i]?.legend, this.sides[i]?.name);
+      const {legend, name} = this.sides[i] ?? {};
+      drawLegend(element, {legend, name, flows: i === 0 && this.flows, redraw: () => this.furnishSides()});
       element.classList.toggle('two', this.sides.length > 1);
     });
     legends[1].classList.toggle('half', this.split === 'side');
@@ -323,7 +337,7 @@ export class HexMap {
     this.placeDivider();
   }
 
-  shape({selected, results, marks}) {
+  shape({selected, results, marks, flows}) {
     const {pyramid} = this.place;
     const known = (id) => rowOf(pyramid, id) >= 0;
     const shape = (id) => ({ring: outline(pyramid, id), position: centre(pyramid, id)});
@@ -333,10 +347,13 @@ export class HexMap {
       chosen: selected && known(selected) ? [shape(selected)] : [],
       marks: Object.entries(marks).filter(([id]) => known(id)).map(([id, mark]) => ({...shape(id), ...signOf(mark)})),
     };
-    this.ranks = this.shapes.results.slice(0, 10).map(({position}, i) => ({name: String(i + 1), position, rank: true}));
+    this.flows = readFlows(pyramid, flows, selected);
+    const numbered = found.length || !this.flows ? this.shapes.results.map(({position}) => position) : this.flows.ends;
+    this.ranks = numbered.slice(0, 10).map((position, i) => ({name: String(i + 1), position, rank: true}));
     this.root.dataset.selected = this.shapes.chosen.length ? selected : '';
     this.root.dataset.results = found.length;
     this.root.dataset.marks = this.shapes.marks.length;
+    this.root.dataset.flows = this.flows?.lines.length ?? 0;
   }
 
   // ---- drawing -------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // Everything but the hexagons, on 2-D canvases: the place's own ground below them; lines, outlines, marks and names
 // above. No glyph pictures and no shaders to compile, and the same without WebGL.
 import {near} from './cells.js';
+import {paintFlows} from './flows.js';
 import {toCommon} from './geometry.js';
 import {css} from './theme.js';
 
@@ -90,6 +91,7 @@ export function paintOver(context, view, map) {
   const {theme, shapes, texts} = map;
   context.lineJoin = 'round';
   paintLines(context, view, map.place.context, theme);
+  paintFlows(context, view, map);
   for (const [list, width, casing] of [[shapes.results, 2, 4.5], [shapes.marks, 3, 5], [shapes.chosen, 3.5, 7]]) {
     for (const {ring} of list) outline(context, view, ring, theme.casing, casing);
     for (const {ring, colour} of list) outline(context, view, ring, colour ?? theme.mark, width);

@@ -1,4 +1,6 @@
 // The map as a PNG: what is on the screen, its legends, and below it where it comes from.
+import {isFolded, number} from './chrome.js';
+import {samples} from './flows.js';
 import {css} from './theme.js';
 
 const FONT = 'system-ui, sans-serif';
@@ -23,7 +25,9 @@ export function savePicture(map) {
     context.fillStyle = css(theme.mark);
     context.fillRect(x - 1, 0, 2, height);
   }
-  map.legends.forEach((legend, i) => legend && drawLegend(context, legend, theme, legendLeft(map, i, width), height - 10));
+  map.legends.forEach((legend, i) => legend && drawLegend(context, isFolded() ? {title: legend.title} : legend, theme, {
+    left: legendLeft(map, i, width), bottom: height - 10, flows: i === 0 && !isFolded() && map.flows?.lines.length ? map.flows : null,
+  }));
   context.fillStyle = theme.dark ? '#0e1117' : '#fff';
   context.fillRect(0, height, width, foot);
   context.fillStyle = css(theme.label);
@@ -44,14 +48,16 @@ export function savePicture(map) {
 const legendLeft = (map, i, width) => (i === 0 ? 10 : map.split === 'side' ? width / 2 + 10 : -(width - 10));
 
 // `left` negative: the right edge. `bottom`: of the card.
-function drawLegend(context, legend, theme, left, bottom) {
+function drawLegend(context, legend, theme, {left, bottom, flows}) {
   const inner = 220;
   context.font = `600 12.5px ${FONT}`;
   const title = wrap(context, legend.title, inner);
   context.font = `12px ${FONT}`;
   const note = wrap(context, legend.note ?? '', inner);
   const items = legend.items ?? [];
-  const rows = 17 * title.length + (legend.ramp ? 34 : 0) + 18 * items.length + 15 * note.length;
+  const widths = flows ? samples(flows) : [];
+  const rows = 17 * title.length + (legend.ramp ? 34 : 0) + 18 * items.length + 15 * note.length
+    + (flows ? 24 + 18 * (flows.kinds.length + widths.length) : 0);
   const [wide, tall] = [inner + 20, rows + 16];
   let x = left < 0 ? -left - wide : left;
   let y = bottom - tall;
@@ -83,17 +89,25 @@ function drawLegend(context, legend, theme, left, bottom) {
     context.textAlign = 'left';
     y += 34;
   }
-  for (const {colour, label} of items) {
+  const item = (colour, label, wide, high) => {
     context.fillStyle = colour;
-    context.fillRect(x, y + 2, 12, 12);
+    context.fillRect(x, y + 8 - high / 2, wide, high);
     context.fillStyle = css(theme.label);
-    context.fillText(label, x + 19, y + 2, inner - 19);
+    context.fillText(label, x + wide + 7, y + 2, inner - wide - 7);
     y += 18;
-  }
+  };
+  for (const {colour, label} of items) item(colour, label, 12, 12);
   for (const line of note) {
     context.fillText(line, x, y + 1);
     y += 15;
   }
+  if (!flows) return;
+  context.font = `600 12.5px ${FONT}`;
+  context.fillText(flows.title, x, y + 6, inner);
+  context.font = `12px ${FONT}`;
+  y += 24;
+  for (const {colour, label} of flows.kinds) item(colour, label, 22, 3);
+  for (const {amount, width} of widths) item(css(theme.label), `${number.format(amount)} ${flows.unit}`, 22, width);
 }
 
 function wrap(context, text, width) {

@@ -163,6 +163,14 @@ export class Pyramid {
     this.box = box;
   }
 
+  // Where some of the cells are, in common units.
+  sample() {
+    const {chunks, n} = this.levels.at(-1);
+    const each = Math.ceil(n / 400);
+    return chunks.flatMap(({positions, entries, origin}) =>
+      Array.from({length: Math.floor(entries / each)}, (_, i) => [origin[0] + positions[12 * each * i], origin[1] + positions[12 * each * i + 1]]));
+  }
+
   // What to draw for a view: `layers` of chunks, the coarse ones first, of which every corner is known, and the chunks
   // that are `missing` for full detail.
   cover(view, most = Infinity) {

@@ -54,8 +54,8 @@ class Tied:
     """A cell that people go to, or come from."""
 
     row: int
-    to: float  # share of all that leave for elsewhere, 0 to 1
-    come: float  # share of all that arrive
+    to: float  # trips there
+    come: float  # trips from there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,8 @@ class TripsSeen:
     out: Amount
     into: Amount
     all: Amount  # both together
-    partners: tuple[Tied, ...]  # those with the largest shares either way, the largest first
+    partners: tuple[Tied, ...]  # those with most trips, both ways together, the most first
+    tied: int  # number of all partners
 
 
 def points_seen(place: Place, row: int, points: Points) -> PointsSeen | None:
@@ -150,7 +151,7 @@ def bin_name(column: str, variable: str) -> str:
     return said
 
 
-def trips_seen(graph: MobilityGraph, row: int, *, most: int = LISTED) -> TripsSeen | None:
+def trips_seen(graph: MobilityGraph, row: int, *, most: int) -> TripsSeen | None:
     """Flows of a cell; None where there are none."""
     there = graph.indices[graph.indptr[row] : graph.indptr[row + 1]]
     sent = graph.weights[graph.indptr[row] : graph.indptr[row + 1]].astype(np.float64)
@@ -161,17 +162,17 @@ def trips_seen(graph: MobilityGraph, row: int, *, most: int = LISTED) -> TripsSe
         return None
     out, into = graph.out_strength, graph.in_strength
     present = out + into > 0
-    shares: dict[int, list[float]] = {}
+    trips: dict[int, list[float]] = {}
     for side, rows, flow in ((0, there, sent), (1, here, got)):
-        whole = float(flow.sum())
         for one, amount in zip(rows.tolist(), flow.tolist(), strict=True):
-            shares.setdefault(one, [0.0, 0.0])[side] = amount / whole
-    largest = sorted(shares, key=lambda one: (-max(shares[one]), one))[:most]
+            trips.setdefault(one, [0.0, 0.0])[side] = amount
+    largest = sorted(trips, key=lambda one: (-sum(trips[one]), one))[:most]
     return TripsSeen(
         out=_amount("leaving", float(sent.sum()), out[present]),
         into=_amount("arriving", float(got.sum()), into[present]),
         all=_amount("trips", float(sent.sum() + got.sum()), (out + into)[present]),
-        partners=tuple(Tied(row=one, to=shares[one][0], come=shares[one][1]) for one in largest),
+        partners=tuple(Tied(row=one, to=trips[one][0], come=trips[one][1]) for one in largest),
+        tied=len(trips),
     )
 
 
