@@ -11,6 +11,7 @@ st.set_page_config(
 )
 
 import cache  # noqa: E402  page configuration comes first
+import hints  # noqa: E402
 import state  # noqa: E402
 from views import classroom, data, data_upload, frame, modalities, probe, similar, train  # noqa: E402
 from views import map as map_view  # noqa: E402
@@ -46,6 +47,7 @@ def main() -> None:
         return
     classroom.show(selection, files)
     VIEWS[selection.view](selection, files)
+    hints.keep()
 
 
 try:

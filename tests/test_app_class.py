@@ -66,6 +66,50 @@ def test_the_class_starts_again(open_app):
     assert not [one for one in app.radio if one.label == "Your prediction"]
 
 
+def scripts(app):
+    """What the page tells the browser to remember."""
+    return [one.proto.body for one in app.get("html") if "<script>" in one.proto.body]
+
+
+def test_a_hint_that_was_put_away_stays_away_until_the_class_starts_again(open_app):
+    app = open_app(run="propagated", view="map")
+    assert scripts(app) == []
+    app.button(key="hint map").click().run()
+    assert "hint map" not in {one.key for one in app.button}
+    assert "mobclip_hints=map; " in scripts(app)[0]
+    app.query_params["view"] = "similar"
+    app.run()
+    app.button(key="hint similar").click().run()
+    assert "hint similar" not in {one.key for one in app.button}
+    (script,) = scripts(app)
+    assert "mobclip_hints=map.similar; path=/; SameSite=Lax; Max-Age=31536000" in script
+    app.query_params["lesson"] = "1"
+    app.run()
+    app.button(key="lesson_reset").click().run()
+    (script,) = scripts(app)
+    assert "mobclip_hints=; " in script
+    assert "Max-Age=0" in script
+    app.query_params.pop("lesson")
+    app.query_params["view"] = "similar"
+    app.run()
+    assert "hint similar" in {one.key for one in app.button}
+
+
+def test_a_browser_that_remembers_hints_shows_none(open_app, monkeypatch):
+    class Browser:
+        cookies = {"mobclip_hints": "map.<script>", "other": "similar"}
+
+    app = open_app(run="propagated", view="map")
+    hints = sys.modules["hints"]
+    monkeypatch.setattr(hints.st, "context", Browser)
+    app.run()
+    assert "hint map" not in {one.key for one in app.button}
+    app.query_params["view"] = "similar"
+    app.run()
+    app.button(key="hint similar").click().run()
+    assert "mobclip_hints=map.similar; " in scripts(app)[0]  # names of ours only
+
+
 def test_a_choice_is_undone(open_app, place):
     first, second = grid.to_strings(place.cells[[3, 9]])
     app = open_app(run="propagated")

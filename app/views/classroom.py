@@ -1,5 +1,6 @@
 """Classroom: one lesson at a time beside the map; a prediction comes before what is so."""
 
+import hints
 import state
 import streamlit as st
 from cache import PlaceFiles
@@ -93,7 +94,8 @@ def _walk(number: int, offered: list[Lesson]) -> None:
         key="lesson_reset",
         icon=":material/restart_alt:",
         width="stretch",
-        help="Forgets the predictions and all that was chosen, for the next group.",
+        help="Forgets the predictions and all that was chosen, for the next group, which meets the "
+        "hints for a first visit again.",
         on_click=_reset,
         args=(offered,),
     )
@@ -108,6 +110,7 @@ def _reset(offered: list[Lesson]) -> None:
     st.session_state["revealed"] = {}
     for key in [one for one in st.session_state if str(one).startswith("prediction ")]:
         del st.session_state[key]
+    hints.again()
     state.forget()
     open_lesson(1, offered)
 

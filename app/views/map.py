@@ -1,6 +1,7 @@
 """Map: the place by its embedding and by what is known; its space, a comparison, a selection."""
 
 import cache
+import hints
 import state
 import streamlit as st
 from cache import PlaceFiles
@@ -9,6 +10,16 @@ from spaces import Other
 from mobclip.session import Selection
 from views import frame, layers, map_area, map_colours, map_compare, space
 
+HINT = (
+    "**New here?**\n"
+    "- **Click a hexagon** to see what is known of it.\n"
+    "- **Colour by** “clusters with names” for a first overview.\n"
+    "- **Draw** on the map (buttons at its top), or around dots in **Space**: **Selection** says "
+    "what is special there.\n"
+    "- **Compare** puts two embeddings side by side.\n"
+    "- With the keyboard: arrow keys move the map, + and − zoom, Enter chooses the cell in the "
+    "middle."
+)
 TABS = ("Colour", "Space", "Compare", "Selection")
 
 
@@ -52,7 +63,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
 def _cell(chosen: str, selection: Selection, files: PlaceFiles) -> None:
     if not selection.cell:
         if chosen in ("embedding", "pca"):
-            _hint()
+            hints.hint("map", HINT)
         return
     if chosen == "clusters":  # the card of its cluster comes first
         with st.expander("The chosen cell"):
@@ -73,28 +84,6 @@ def _card(selection: Selection, files: PlaceFiles) -> None:
         on_click=state.change,
         kwargs={"view": "similar", "query": ""},
     )
-
-
-def _hint() -> None:
-    """For a first visit; it can be put away."""
-    if st.session_state.get("map_hint_gone"):
-        return
-    with st.container(border=True):
-        st.markdown(
-            "**New here?**\n"
-            "- **Click a hexagon** to see what is known of it.\n"
-            "- **Colour by** “clusters with names” for a first overview.\n"
-            "- **Draw** on the map (buttons at its top), or around dots in **Space**: "
-            "**Selection** says what is special there.\n"
-            "- **Compare** puts two embeddings side by side.\n"
-            "- With the keyboard: arrow keys move the map, + and − zoom, Enter chooses the cell "
-            "in the middle."
-        )
-        st.button(
-            "Got it",
-            key="map_hint",
-            on_click=lambda: st.session_state.update(map_hint_gone=True),
-        )
 
 
 def _target_values(selection: Selection, files: PlaceFiles) -> None:

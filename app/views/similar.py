@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import cache
 import colours
+import hints
 import numpy as np
 import state
 import streamlit as st
@@ -43,7 +44,7 @@ class Answer:
 def show(selection: Selection, files: PlaceFiles) -> None:
     """The view."""
     left, right = frame.map_and_panel()
-    answer, names = None, []
+    answer, names, flows = None, [], None
     with right, st.container(gap="xsmall", key="similar"):
         image = similar_ask.ask(selection, files)
         selection = _filters(selection, files)
@@ -55,11 +56,11 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             st.warning(said[:1].upper() + said[1:], icon=":material/search_off:")
         else:
             if answer is None:
-                _first_hints(files)
+                hints.hint("similar", _ways(files))
         if answer:
             names = similar_results.show(answer, selection, files)
             if names:
-                similar_why.show(answer, selection, files, names)
+                flows = similar_why.show(answer, selection, files, names)
     marks = dict.fromkeys(selection.like, "like") | dict.fromkeys(selection.unlike, "unlike")
     frame.draw(
         left,
@@ -67,6 +68,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         files,
         _colouring(answer, files),
         results=names,
+        flows=flows,
         marks=marks,
         area=map_area.mask(files),
         tools=map_area.TOOLS,
@@ -132,7 +134,8 @@ def _of_cells(files: PlaceFiles, cells: np.ndarray, values: np.ndarray) -> np.nd
     return values if len(rows) == len(values) else values[rows]
 
 
-def _first_hints(files: PlaceFiles) -> None:
+def _ways(files: PlaceFiles) -> str:
+    """To ask, in words."""
     place = cache.load_place(files)
     words = "poi" in place.modalities
     ways = ["**Click a hexagon** on the map: the cells most like it are listed here."]
@@ -142,7 +145,7 @@ def _first_hints(files: PlaceFiles) -> None:
         name = cache.load_gazetteer(files).places[0].name
         ways.append(f"**Type a name**, such as “{name}”, a position, or a cell id.")
     ways.append("Mark results as **more** or **less like this**: the search follows.")
-    st.info("\n".join(f"- {one}" for one in ways), icon=":material/travel_explore:")
+    return "\n".join(["**Ways to ask**", *(f"- {one}" for one in ways)])
 
 
 def _filters(selection: Selection, files: PlaceFiles) -> Selection:
