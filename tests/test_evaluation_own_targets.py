@@ -136,7 +136,7 @@ def test_ids_that_lost_their_zeros_are_found(islands: Place) -> None:
     )
     upload = Upload.read(csv_of({"tract": ["17.0", "400"], "rent": [3, 4]}), "rent.csv")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_targets, "zones_of", lambda place: zones)
+        patch.setattr(own_targets.upload, "zones_of", lambda place: zones)
         key = own_targets.Key(kind="zones", columns=("tract",), level="tracts")
         target = upload.target(islands, key, "rent", "number", name="own", title="Rent")
     assert target.unit_ids.tolist() == ["0017", "0400"]
@@ -232,7 +232,7 @@ def test_bad_files_are_refused_in_words(data: bytes, name: str, says: str) -> No
 
 
 def test_too_many_rows_are_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_targets, "MAX_ROWS", 10)
+    monkeypatch.setattr(own_targets.table_file, "MAX_ROWS", 10)
     for data, name in (
         (csv_of({"h3": range(11)}), "a.csv"),
         (parquet_of({"h3": range(11)}), "a.parquet"),
@@ -242,7 +242,7 @@ def test_too_many_rows_are_refused_before_they_are_read(monkeypatch: pytest.Monk
 
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_targets, "MAX_UNPACKED", 1000)
+    monkeypatch.setattr(own_targets.table_file, "MAX_UNPACKED", 1000)
     data = parquet_of({"h3": np.arange(1000.0)})
     with pytest.raises(RecordError, match="unpacks"):
         Upload.read(data, "a.parquet")

@@ -87,16 +87,18 @@ def _look(data: bytes, name: str, files: PlaceFiles) -> object:
     digest = hashlib.blake2b(data, digest_size=8).hexdigest()
     upload: Upload = work.kept(("upload", digest, name), lambda: Upload.read(data, name))
     keys: list[Key] = work.kept(("keys", digest, files.key), lambda: upload.keys(place))
-    with st.expander(f"{upload.rows:,} rows, {len(upload.table.column_names)} columns"):
+    with st.expander(f"{upload.file.rows:,} rows, {len(upload.file.table.column_names)} columns"):
         st.dataframe(
             {
-                "Column": list(upload.table.column_names),
+                "Column": list(upload.file.table.column_names),
                 "Holds": list(work.kept(("holds", digest), upload.columns).values()),
             },
             hide_index=True,
         )
-        if upload.ignored:
-            st.caption(f"Not read, as they hold no single values: {', '.join(upload.ignored)}.")
+        if upload.file.ignored:
+            st.caption(
+                f"Not read, as they hold no single values: {', '.join(upload.file.ignored)}."
+            )
     if not keys:
         st.error(
             f"None of its columns says where in {place.title} a row is. Give H3 cells, lon and "
