@@ -114,8 +114,8 @@ class Flows:
 
     lines: Sequence[Flow]
     title: str
-    unit: str
     kinds: Sequence[tuple[str, str]]
+    unit: str = ""  # where the title does not say it
     arrows: bool = True
 
     def __post_init__(self) -> None:

@@ -81,7 +81,8 @@ const ICONS = {
   camera: '<path d="M4 8h3.500L9 5.500h6L16.500 8H20v11H4z"/><circle cx="12" cy="13.200" r="3.300"/>',
 };
 
-export const number = new Intl.NumberFormat('en', {maximumSignificantDigits: 4});
+const number = new Intl.NumberFormat('en', {maximumSignificantDigits: 4});
+export const measured = (amount, {unit}) => `${number.format(amount)}${unit ? ' ' + unit : ''}`;
 const svg = (icon) => `<svg viewBox="0 0 24 24" aria-hidden="true">${ICONS[icon]}</svg>`;
 
 const make = (tag, className, parent, text) => {
@@ -206,7 +207,7 @@ function drawFlows(element, flows) {
   for (const {amount, width} of samples(flows)) {
     const item = make('div', 'item', widths);
     make('i', '', item).style.cssText = `background: currentColor; height: ${width}px`;
-    make('span', '', item, `${number.format(amount)} ${flows.unit}`);
+    make('span', '', item, measured(amount, flows));
   }
 }
 
@@ -219,7 +220,7 @@ export function drawTip(tip, root, x, y, id, lines) {
   tip.replaceChildren();
   for (const {name, value, spec} of lines) {
     if (!spec || value === null) continue;
-    const shown = Number.isNaN(value) ? 'no value' : spec.labels?.[Math.round(value)] ?? `${number.format(value)}${spec.unit ? ' ' + spec.unit : ''}`;
+    const shown = Number.isNaN(value) ? 'no value' : spec.labels?.[Math.round(value)] ?? measured(value, spec);
     make('div', '', tip, `${name ? name + ' · ' : ''}${spec.label ? spec.label + ': ' : ''}${shown}`);
   }
   make('code', '', tip, id);

@@ -1,14 +1,14 @@
 // Lines between cells, as wide as the square root of what flows. Each bends to its right as it goes, so that a flow and
 // the one that returns lie beside each other.
-import {centre, rowOf} from './cells.js';
+import {centre, outline, rowOf} from './cells.js';
 
 const [THINNEST, WIDEST] = [1.5, 8]; // pixels
 const HALO = 1.6; // on either side; light in the dark theme too: lines must stand out from dark cells
 const LIGHT = 'rgba(255,255,255,.92)';
 const BEND = 0.3; // of its length
-const CLEAR = 14; // pixels around a chosen cell, for its ring
+const CLEAR = 14; // pixels around the chosen cell, for its ring; more where its outline is larger
 
-export const widthOf = (amount, most) => Math.max(THINNEST, WIDEST * Math.sqrt(amount / most));
+const widthOf = (amount, most) => Math.max(THINNEST, WIDEST * Math.sqrt(amount / most));
 
 // What Python sent, with the lines that can be drawn, the widest first: a thin one is not hidden.
 export function readFlows(pyramid, flows, chosen) {
@@ -16,7 +16,7 @@ export function readFlows(pyramid, flows, chosen) {
   const known = flows.lines.filter(([start, end]) => rowOf(pyramid, start) >= 0 && rowOf(pyramid, end) >= 0);
   const most = Math.max(...known.map(([, , amount]) => amount));
   const lines = known.map(([start, end, amount, kind]) => ({
-    from: centre(pyramid, start), to: centre(pyramid, end), clear: [start, end].map((id) => (id === chosen ? CLEAR : 0)),
+    from: centre(pyramid, start), to: centre(pyramid, end), corners: [start, end].map((id) => id === chosen && outline(pyramid, id)[0]),
     amount, width: widthOf(amount, most), colour: flows.kinds[kind].colour,
   }));
   const ends = new Set(known.flatMap(([start, end]) => [start, end]).filter((id) => id !== chosen));
@@ -37,7 +37,9 @@ export function paintFlows(context, view, {flows}) {
   if (!flows) return;
   context.lineCap = 'round';
   for (const line of flows.lines) {
-    const shape = arc(view.project(line.from), view.project(line.to), line, flows.arrows);
+    const ends = [view.project(line.from), view.project(line.to)];
+    const clear = line.corners.map((corner, i) => (corner ? Math.max(CLEAR, distance(view.project(corner), ends[i]) + 5) : 0));
+    const shape = arc(ends, line.width, clear, flows.arrows);
     if (!shape) continue;
     for (const [colour, wider] of [[LIGHT, 2 * HALO], [line.colour, 0]]) {
       context.strokeStyle = context.fillStyle = colour;
@@ -58,8 +60,10 @@ export function paintFlows(context, view, {flows}) {
   context.lineCap = 'butt';
 }
 
+const distance = ([x0, y0], [x1, y1]) => Math.hypot(x1 - x0, y1 - y0);
+
 // A quadratic curve in pixels, without what a ring or its own arrow head takes, and that head.
-function arc([x0, y0], [x1, y1], {width, clear}, arrow) {
+function arc([[x0, y0], [x1, y1]], width, clear, arrow) {
   const [dx, dy] = [x1 - x0, y1 - y0];
   const length = Math.hypot(dx, dy);
   if (length < 3) return null;

@@ -1,5 +1,5 @@
 // The map as a PNG: what is on the screen, its legends, and below it where it comes from.
-import {isFolded, number} from './chrome.js';
+import {isFolded, measured} from './chrome.js';
 import {samples} from './flows.js';
 import {css} from './theme.js';
 
@@ -107,7 +107,7 @@ function drawLegend(context, legend, theme, {left, bottom, flows}) {
   context.font = `12px ${FONT}`;
   y += 24;
   for (const {colour, label} of flows.kinds) item(colour, label, 22, 3);
-  for (const {amount, width} of widths) item(css(theme.label), `${number.format(amount)} ${flows.unit}`, 22, width);
+  for (const {amount, width} of widths) item(css(theme.label), measured(amount, flows), 22, width);
 }
 
 function wrap(context, text, width) {
