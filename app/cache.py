@@ -16,6 +16,7 @@ from map_component import MapPlace
 
 from mobclip import grid
 from mobclip.baselines import BASELINES, Features
+from mobclip.chips import Chips
 from mobclip.embeddings import Embeddings
 from mobclip.explain import Agreements, Gazetteer, neighbours_kept
 from mobclip.image_query import ImageQuery, image_query, why_not
@@ -403,3 +404,14 @@ def _people_in_words(folder: Path, version: Stamp | None) -> dict[str, str]:
     from mobclip.explain import telling  # brings what reads words: only when a result is explained
 
     return telling.people_in_words(_place(folder, version))
+
+
+def load_chips(files: PlaceFiles) -> Chips | None:
+    """Pictures of the imagery, or None; `ArtefactError` where they are damaged."""
+    look = stamp(files.folder / "chips" / "look.json")  # `mobclip tokenize` can add them any time
+    return _chips(files.folder, stamp(files.folder / "place.yaml"), look)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _chips(folder: Path, version: Stamp | None, look: Stamp | None) -> Chips | None:
+    return _place(folder, version).chips

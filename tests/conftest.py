@@ -250,6 +250,7 @@ def pictured_data(
     from dataclasses import replace
 
     from mobclip import featurizers, fusion, pipeline
+    from mobclip.chips import Look, chip_writer
     from mobclip.config import FusionConfig
     from mobclip.featurizers.mosaiks import Mosaiks
     from mobclip.probes.words import text_map
@@ -273,6 +274,9 @@ def pictured_data(
         cells, cells[origin[alike]], cells[destination[alike]], np.ones(int(alike.sum()))
     )
     data = tmp_path_factory.mktemp("pictured")
+    look = Look(bands=(1, 2, 3), named=False, low=0.0, high=255.0)
+    with chip_writer(data / "chips", look, 32) as append:
+        append(cells[seen], chips[seen])
     place = save_place(
         data / "places" / "islands-r6",
         name="islands",
@@ -288,6 +292,7 @@ def pictured_data(
             "imagery": reader,
         },
         context=islands.context,
+        chips=data / "chips",
     )
     workspace = pipeline.Workspace.open(manifest=manifest_path, data=data)
     for run in ("coordinates", "propagated"):

@@ -331,7 +331,6 @@ def test_why_says_what_both_have(open_app, place, cells, whole) -> None:
     said = words(app)
     for part in ("before", "chance does as well in", "km from Westport", "People", "tied to"):
         assert part in said
-    assert "keeps what was read from its imagery, not the images" in said
     of = Agreements(place, Features(place)).of(Query(like=(int(cells[row], 16),)))
     listed = [cells.index(one) for one in results(app)["Cell"]]
     np.testing.assert_allclose(

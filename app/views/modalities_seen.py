@@ -11,7 +11,8 @@ from colours import CLASSES, shown
 from map_component import Flow, Flows
 
 from mobclip import grid
-from mobclip.place import MOBILITY
+from mobclip.chips import Chips
+from mobclip.place import IMAGERY, MOBILITY
 from mobclip.session import Selection
 from mobclip.whatif import (
     Amount,
@@ -20,9 +21,10 @@ from mobclip.whatif import (
     points_seen,
     trips_seen,
 )
-from views import frame
+from views import frame, pictures
 from views import modalities_bench as shared
 
+LARGE, SMALL = 224, 54  # width of a picture on the screen: the cell, what is like it
 PARTNERS = 30  # lines of the map of flows, and rows of its table
 HERE, USUAL = "#2a9db5", "#d0661f"  # bars of the cell; ticks of the mean cell
 ICONS = {
@@ -58,10 +60,12 @@ def show(selection: Selection, files: PlaceFiles, run: str) -> Flows | None:
                 _points(files, row, bench)
             elif name == "demographics":
                 _people(files, row)
-            elif name in bench.modalities:
-                _alike(name, selection, files, bench)
             else:
-                st.caption("This model was not given it: it knows what several places share.")
+                chips = _seen_from_above(selection, files) if name == IMAGERY else None
+                if name in bench.modalities:
+                    _alike(name, selection, files, bench, chips)
+                else:
+                    st.caption("This model was not given it: it knows what several places share.")
     return flows
 
 
@@ -181,13 +185,27 @@ def _trips(files: PlaceFiles, row: int) -> Flows | None:
     )
 
 
-def _alike(name: str, selection: Selection, files: PlaceFiles, bench: Bench) -> None:
+def _seen_from_above(selection: Selection, files: PlaceFiles) -> Chips | None:
+    place = cache.load_place(files)
+    chips = pictures.opened(files)
+    if chips:
+        invented = bool(place.provenance.get("generated"))
+        seen = pictures.of_cells(chips, [int(selection.cell, 16)], [""], invented=invented)
+        pictures.row(seen, side=LARGE)
+        st.caption(pictures.about(chips, place.resolution, seen, invented=invented))
+    return chips
+
+
+def _alike(
+    name: str, selection: Selection, files: PlaceFiles, bench: Bench, chips: Chips | None
+) -> None:
     place = cache.load_place(files)
     columns = len(place.tables[name].columns)
-    what = "its picture" if name == "imagery" else "this"
+    what = "the image" if name == IMAGERY else "this"
     st.caption(
-        f"The model is given {columns} numbers read off {what}, not the thing itself, and this "
-        "place keeps no more. They show in what they find alike."
+        f"The model is given {columns} numbers read off {what}"
+        + (", which may have more bands than a picture shows" if name == IMAGERY else "")
+        + ". They show in what they find alike."
     )
     found = bench.alike(name, int(place.cells[frame.row_of(files, selection.cell)]), 5)
     names = grid.to_strings(found)
@@ -212,6 +230,11 @@ def _alike(name: str, selection: Selection, files: PlaceFiles, bench: Bench) -> 
         "they are. Choose one to go there.",
         on_change=go,
     )
+    if chips:
+        invented = bool(place.provenance.get("generated"))
+        labels = [f"…{one.rstrip('f')[-5:]}" for one in names]
+        alike = pictures.of_cells(chips, found.tolist(), labels, invented=invented)
+        pictures.row(alike, side=SMALL)
 
 
 def _compared(amount: Amount, among: str) -> str:

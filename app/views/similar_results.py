@@ -11,9 +11,11 @@ from cache import PlaceFiles
 from colours import CLASSES
 
 from mobclip import grid
+from mobclip.chips import Chips, side_m
 from mobclip.export import results_table
+from mobclip.image_query import as_chip
 from mobclip.session import Selection
-from views import downloads, frame
+from views import downloads, frame, pictures
 from views.similar_ask import mark, short
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ SHADES = {
     "mobility": CLASSES[0],
 }
 HEIGHT = 262  # of the list, pixels
+SMALL = 76  # a picture of it
+EXAMPLES = 2  # that have a picture beside those of results
 BAR = 17  # of a stacked bar
 OFTEN = 0.2  # share of random searches from which on a high score is nothing special
 
@@ -51,7 +55,8 @@ def show(answer: "Answer", selection: Selection, files: PlaceFiles) -> list[str]
     st.session_state["result_of"] = answer.asked
     _heading(answer, selection)
     _calibration(answer)
-    forms = ["List", "Evidence"] if answer.agreements else ["List"]
+    chips = pictures.opened(files, say=False)
+    forms = ["List"] + ["Evidence"] * bool(answer.agreements) + ["Pictures"] * bool(chips)
     form = "List"
     if len(forms) > 1:
         form = st.segmented_control(
@@ -61,10 +66,13 @@ def show(answer: "Answer", selection: Selection, files: PlaceFiles) -> list[str]
             default="List",
             required=True,
             label_visibility="collapsed",
-            help="**List**: a table to sort. **Evidence**: how much each kind of evidence agrees.",
+            help="**List**: a table to sort. **Evidence**: how much each kind of evidence agrees. "
+            "**Pictures**: the cells seen from above, where a place keeps pictures.",
         )
     if form == "Evidence":
         _bars(answer, names, files)
+    elif form == "Pictures" and chips:
+        _pictures(answer, chips, files)
     else:
         _table(answer, names, files)
     _downloads(answer, selection, files)
@@ -263,6 +271,46 @@ def _bars(answer: "Answer", names: list[str], files: PlaceFiles) -> None:
         "The length of a bar is the mean agreement, -1 to 1; kinds that pull to the left are "
         "unlike. What a cell lacks adds nothing."
     )
+
+
+def _pictures(answer: "Answer", chips: Chips, files: PlaceFiles) -> None:
+    """The results seen from above, best first."""
+    place = cache.load_place(files)
+    found = answer.found
+    invented = bool(place.provenance.get("generated"))
+    seen = pictures.of_cells(
+        chips,
+        found.cells.tolist(),
+        [f"<b>{i}</b> · {score:.2f}" for i, score in enumerate(found.scores, 1)],
+        invented=invented,
+        chosen=int(grid.from_strings([st.session_state["result"]])[0]),
+    )
+    asked, _ = grid.locate(place.cells, np.array(answer.ranked.query.like, np.uint64))
+    pictures.row([*examples(answer, chips, files, asked), *seen], side=SMALL, height=HEIGHT)
+    without = sum(one.pixels is None for one in seen)
+    st.caption(
+        "What you chose, then the results with rank and score. "
+        + ("Invented, like the place. " if invented else "")
+        + f"{pictures.length(side_m(place.resolution))} of ground each; framed: the result that is "
+        "explained below." + (f" No picture covers {without} of them." if without else "")
+    )
+
+
+def examples(
+    answer: "Answer", chips: Chips, files: PlaceFiles, asked: np.ndarray
+) -> list[pictures.Picture]:
+    """What was chosen, as far as it can be seen: the user's image, the first cells of `asked`."""
+    place = cache.load_place(files)
+    has = asked[place.present["imagery"][asked]]
+    rows = (has if len(has) else asked)[:EXAMPLES]
+    invented = bool(place.provenance.get("generated"))
+    labels = ["chosen"] * len(rows)
+    seen = pictures.of_cells(chips, place.cells[rows].tolist(), labels, invented=invented)
+    if answer.image:
+        drawn = chips.look.drawn(as_chip(answer.image.pixels)[None])[0]
+        alt = "Your image, in the colours of the pictures of this place"
+        seen.insert(0, pictures.Picture(pixels=drawn, label="your image", alt=alt))
+    return seen
 
 
 def table_of(answer: "Answer", selection: Selection, files: PlaceFiles) -> pa.Table:

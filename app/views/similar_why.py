@@ -10,14 +10,15 @@ from cache import PlaceFiles
 from colours import shown
 
 from mobclip import grid
-from mobclip.explain import Bin, bins, categories, partners
+from mobclip.explain import Bin, bins, categories, nearest_examples, partners
 from mobclip.session import Selection
-from views import frame, similar_ask
-from views.similar_results import near, often, shade
+from views import frame, pictures, similar_ask
+from views.similar_results import EXAMPLES, examples, near, often, shade
 
 if TYPE_CHECKING:
     from views.similar import Answer
 
+PAIR, TRIPLE = 164, 108  # width of a picture on the screen, of two and of three
 # With whom neighbours are compared, unless the link names another run.
 SECOND_OPINIONS = ("propagated", "mobclip", "mobclip-paper", "pca")
 
@@ -65,14 +66,10 @@ def show(answer: "Answer", selection: Selection, files: PlaceFiles, names: list[
             "Words and images are compared with the embedding alone. What follows is what this "
             "cell has much of."
         )
+    _pictures(answer, files, asked, row)
     _categories(files, asked, row)
     _bins(files, asked, row, comparing=answer.comparing)
     _partners(files, asked, row)
-    if "imagery" in place.modalities:
-        st.caption(
-            "Images side by side: a place keeps what was read from its imagery, not the images, "
-            "so there is none to show."
-        )
 
 
 def _percent(share: float) -> str:
@@ -178,6 +175,33 @@ def _agreement(answer: "Answer", row: int) -> None:
         st.altair_chart(bars.properties(height=22 * len(table) + 62), key="agreement")
     if missing:
         st.caption(" · ".join(missing))
+
+
+def _pictures(answer: "Answer", files: PlaceFiles, asked: np.ndarray, row: int) -> None:
+    """What was chosen and the result, seen from above."""
+    place = cache.load_place(files)
+    if "imagery" not in place.modalities:
+        return
+    has = place.present["imagery"]
+    chosen = asked[has[asked]]
+    if not (has[row] or len(chosen) or answer.image):
+        return  # the bars say that nothing is known
+    chips = pictures.opened(files)
+    if chips is None:
+        return
+    if len(chosen) > EXAMPLES and answer.comparing and has[row]:
+        asked = nearest_examples(cache.load_features(files), "imagery", chosen, row)
+    invented = bool(place.provenance.get("generated"))
+    cell = [int(place.cells[row])]
+    seen = examples(answer, chips, files, asked)
+    seen += pictures.of_cells(chips, cell, ["the result"], invented=invented)
+    st.markdown("**Seen from above**")
+    pictures.row(seen, side=PAIR if len(seen) < 3 else TRIPLE)
+    said = pictures.about(chips, place.resolution, seen, invented=invented)
+    if len(chosen) > EXAMPLES:
+        which = "look most like the result" if answer.comparing else "you chose first"
+        said = f"Of {len(chosen)} examples the {EXAMPLES} that {which}. {said}"
+    st.caption(said)
 
 
 def _categories(files: PlaceFiles, asked: np.ndarray, row: int) -> None:

@@ -67,11 +67,10 @@ def image_query(
     ConfigError : the run cannot; another number of bands; less than 32 pixels; mostly no data
     """
     from mobclip import featurizers  # with what reads rasters and words: only when it is asked for
-    from mobclip.modalities.imagery import PIXELS
 
     if problem := why_not(place, run):
         raise ConfigError(problem)
-    chip = _square(image, PIXELS)
+    chip = as_chip(image)
     valid = np.isfinite(chip).all(axis=0).mean()
     if valid < LEAST_VALID:
         raise ConfigError(
@@ -97,6 +96,15 @@ def image_query(
         others=towers(table.values[::step]).astype(np.float32),
         as_far=_as_far(place, token[0]),
     )
+
+
+def as_chip(
+    image: Float32[np.ndarray, "bands height width"],
+) -> Float32[np.ndarray, "bands pixels pixels"]:
+    """The middle square of an image, averaged to the pixels of a chip, as a search reads it."""
+    from mobclip.modalities.imagery import PIXELS
+
+    return _square(image, PIXELS)
 
 
 def _as_far(place: Place, token: np.ndarray) -> float:

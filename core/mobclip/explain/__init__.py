@@ -12,7 +12,15 @@
 from mobclip.explain.agreement import Agreements, Weights, weighted
 from mobclip.explain.answer import answer
 from mobclip.explain.gazetteer import Gazetteer, Named
-from mobclip.explain.reasons import Bin, Category, Partner, bins, categories, partners
+from mobclip.explain.reasons import (
+    Bin,
+    Category,
+    Partner,
+    bins,
+    categories,
+    nearest_examples,
+    partners,
+)
 from mobclip.explain.trust import neighbours_kept
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "answer",
     "bins",
     "categories",
+    "nearest_examples",
     "neighbours_kept",
     "partners",
     "weighted",

@@ -91,6 +91,17 @@ def _lift(
     return found, np.divide(share, usual, out=np.zeros_like(share), where=usual > 0)
 
 
+def nearest_examples(
+    features: Features, modality: str, asked: Int64[np.ndarray, " examples"], row: int
+) -> Int64[np.ndarray, " examples"]:
+    """Rows of the examples, those first that are most like a result in one modality by itself."""
+    values = features.of(modality).values
+    length = np.linalg.norm(values[asked], axis=1)
+    dots = values[asked] @ values[row]
+    cosine = np.divide(dots, length, out=np.zeros_like(dots), where=length > 0)
+    return asked[np.argsort(-cosine, kind="stable")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bin:
     """A demographic column that is high.
