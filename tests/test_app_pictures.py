@@ -231,6 +231,23 @@ def test_damaged_pictures_do_not_stop_the_view(
         assert "are damaged" in words(app)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_an_image_that_was_brought_along_stands_beside_the_result(
+    open_islands: Open, chips: Chips
+) -> None:
+    brought = chips.pixels[7].repeat(2, axis=0).repeat(2, axis=1)  # each pixel as four
+    file = io.BytesIO()
+    Image.fromarray(brought).save(file, "PNG")
+    app = open_islands(view="similar")
+    (uploader,) = [one for one in app.file_uploader if str(one.key).startswith("image-")]
+    checked(uploader.upload("here.png", file.getvalue(), "image/png").run())
+    (label, _, mine), result = rows(app)[0]
+    assert label == "your image"
+    # As it was, in the colours of the place: pictures here are of values from 0 to 255.
+    assert np.abs(mine.astype(int) - chips.pixels[7]).max() <= 1
+    assert_of([result], chips, [app.selectbox(key="result").value])
+
+
 # ---- Modalities
 
 

@@ -24,6 +24,7 @@ READ_ONLY_HOSTS = {
     *("en.wikipedia.org", "www.apache.org"),  # in the notices of the bundled libraries
     *("creativecommons.org", "opendatacommons.org"),
     *("h3geo.org", "streamlit.io"),  # for readers of the README
+    "www.w3.org",  # the name of SVG, by which a browser knows a drawing; nothing is fetched
 }
 
 
