@@ -345,6 +345,14 @@ def test_why_says_what_both_have(open_app, place, cells, whole) -> None:
     assert flows["Cell"].tolist() == [cells[one.row] for one in tied]
     np.testing.assert_allclose(flows["Here"], [100 * one.share for one in tied])
     np.testing.assert_allclose(flows["Asked"], [100 * one.asked for one in tied])
+    drawn = sent(app)["flows"]
+    from_result = [[cells[other], cells[one.row], 100 * one.share, 0] for one in tied]
+    from_asked = [[cells[row], cells[one.row], 100 * one.asked, 1] for one in tied]
+    assert len(drawn["lines"]) == 2 * len(tied) > 0
+    for line, wanted in zip(drawn["lines"], [*from_result, *from_asked], strict=True):
+        assert line == [*wanted[:2], pytest.approx(wanted[2], rel=1e-3), wanted[3]]
+    assert drawn["kinds"][0]["label"] == f"from result {listed.index(other) + 1}"
+    assert not drawn["arrows"]
 
 
 def test_trust_is_the_overlap_with_another_run(open_app, place, index, cells) -> None:

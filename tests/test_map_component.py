@@ -134,6 +134,38 @@ def test_a_second_colouring_area_and_marks(component: ModuleType, cells: np.ndar
     assert header["tools"] == ["click", "box"]
 
 
+def test_flows_travel_without_the_cells(component: ModuleType, cells: np.ndarray) -> None:
+    place = component.MapPlace(cells=cells, resolution=6)
+    names = grid.to_strings(cells[:51])
+    flows = component.Flows(
+        lines=[
+            component.Flow(start=names[0], end=name, amount=100 / (i + 3), kind=i % 2)
+            for i, name in enumerate(names[1:])
+        ],
+        title="Share",
+        unit="%",
+        kinds=[("#0072b2", "out"), ("#d55e00", "in")],
+    )
+    given = {"with_place": False, "label": "", "height": ""}
+    data = component.encode(place, rgb(len(cells), 9), flows=flows, **given)
+    header, blobs = read(data)
+    assert set(blobs) == {"colours"}
+    assert header["flows"]["lines"][0] == [names[0], names[1], 33.33, 0]
+    assert header["flows"]["kinds"][1] == {"colour": "#d55e00", "label": "in"}
+    assert (header["flows"]["unit"], header["flows"]["arrows"]) == ("%", True)
+    without = component.encode(place, rgb(len(cells), 9), **given)
+    assert len(data) - len(without) < 3000
+    assert read(without)[0]["flows"] is None
+
+
+@pytest.mark.parametrize("wrong", [{"amount": 0}, {"amount": np.nan}, {"amount": 1, "kind": 1}])
+def test_a_flow_that_cannot_be_drawn_is_refused(component: ModuleType, wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"a flow (must be|of kind)"):
+        component.Flows(
+            lines=[component.Flow(start="86", end="87", **wrong)], title="", kinds=[("#000", "")]
+        )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

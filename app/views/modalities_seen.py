@@ -177,12 +177,8 @@ def _trips(files: PlaceFiles, row: int) -> Flows | None:
         for kind, (start, end, amount) in enumerate([(here, name, one.to), (name, here, one.come)])
         if amount > 0
     ]
-    return Flows(
-        lines=lines,
-        title="Trips",
-        unit="trips",
-        kinds=[(CLASSES[0], "from here"), (CLASSES[5], "to here")],
-    )
+    kinds = [(CLASSES[0], "from here"), (CLASSES[5], "to here")]
+    return Flows(lines=lines, title="Number of trips", kinds=kinds)
 
 
 def _seen_from_above(selection: Selection, files: PlaceFiles) -> Chips | None:

@@ -7,7 +7,8 @@ import numpy as np
 import state
 import streamlit as st
 from cache import PlaceFiles
-from colours import shown
+from colours import CLASSES, shown
+from map_component import Flow, Flows
 
 from mobclip import grid
 from mobclip.explain import Bin, bins, categories, nearest_examples, partners
@@ -23,8 +24,13 @@ PAIR, TRIPLE = 164, 108  # width of a picture on the screen, of two and of three
 SECOND_OPINIONS = ("propagated", "mobclip", "mobclip-paper", "pca")
 
 
-def show(answer: "Answer", selection: Selection, files: PlaceFiles, names: list[str]) -> None:
-    """The chosen result, or the first: what speaks for it, and what can be done with it."""
+def show(
+    answer: "Answer", selection: Selection, files: PlaceFiles, names: list[str]
+) -> Flows | None:
+    """The chosen result, or the first: what speaks for it, and what can be done with it.
+
+    Returns lines for the map: to the cells that the result and what was asked for are tied to.
+    """
     place = cache.load_place(files)
 
     def go() -> None:
@@ -69,7 +75,7 @@ def show(answer: "Answer", selection: Selection, files: PlaceFiles, names: list[
     _pictures(answer, files, asked, row)
     _categories(files, asked, row)
     _bins(files, asked, row, comparing=answer.comparing)
-    _partners(files, asked, row)
+    return _partners(files, asked, row, f"from result {at + 1}")
 
 
 def _percent(share: float) -> str:
@@ -281,10 +287,10 @@ def valued(one: Bin, value: float) -> str:
     return f"{100 * value:.1f} %" if one.kind == "share" else shown(value)
 
 
-def _partners(files: PlaceFiles, asked: np.ndarray, row: int) -> None:
+def _partners(files: PlaceFiles, asked: np.ndarray, row: int, result: str) -> Flows | None:
     place = cache.load_place(files)
     if place.graph is None:
-        return
+        return None
     found = partners(place.graph, asked, row)
     both = len(asked) > 0
     st.markdown(
@@ -293,7 +299,7 @@ def _partners(files: PlaceFiles, asked: np.ndarray, row: int) -> None:
     if not found:
         here = place.present["mobility"][row]
         st.caption("They share none." if both and here else "No flows are known here.")
-        return
+        return None
     cells = grid.to_strings(place.cells[[one.row for one in found]])
     table: dict[str, Any] = {"Cell": cells, "Here": [100 * one.share for one in found]}
     if both:
@@ -314,4 +320,20 @@ def _partners(files: PlaceFiles, asked: np.ndarray, row: int) -> None:
                 format="%.1f %%", width=62, help="Share of all flows of what you chose."
             ),
         },
+    )
+    ours, *theirs = grid.to_strings(place.cells[[row, *asked]])
+    lines = [
+        Flow(start=ours, end=cell, amount=100 * one.share)
+        for cell, one in zip(cells, found, strict=True)
+    ]
+    kinds = [(CLASSES[5], result)]
+    if len(theirs) == 1:  # shares of several examples are of all of them together
+        lines += [
+            Flow(start=theirs[0], end=cell, amount=100 * (one.asked or 0), kind=1)
+            for cell, one in zip(cells, found, strict=True)
+        ]
+        kinds.append((CLASSES[0], "from what you chose"))
+    st.caption(f"Lines on the map lead to them from {'both' if len(kinds) == 2 else 'the result'}.")
+    return Flows(
+        lines=lines, title="Share of all trips, both ways", unit="%", kinds=kinds, arrows=False
     )

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 import streamlit as st
-from map_cells import a_place, longitude, waves
-from map_component import Area, MapPlace, area_cells, hex_map
+from map_cells import a_place, longitude, trips, waves
+from map_component import Area, Legend, MapPlace, area_cells, hex_map
 
 from mobclip import grid
 
@@ -13,15 +13,15 @@ st.set_page_config(layout="wide")
 
 
 @st.cache_resource
-def place(cells: int) -> MapPlace:
-    """Some cells in the Atlantic."""
-    return MapPlace(cells=a_place(cells), resolution=6)
+def place(cells: int, lon: float) -> MapPlace:
+    """Some cells in an ocean."""
+    return MapPlace(cells=a_place(cells, lon), resolution=6)
 
 
 asked = st.query_params
 os.environ["MOBCLIP_BASEMAP"] = asked.get("tiles", "")
 os.environ["MOBCLIP_BASEMAP_ATTRIBUTION"] = "Tiles of a test"
-here = place(int(asked.get("cells", 2000)))
+here = place(int(asked.get("cells", 2000)), float(asked.get("lon", -25)))
 lonlat = grid.centers(here.cells)
 seen = st.session_state.setdefault("seen", {"cell": "", "area": None})
 
@@ -52,7 +52,9 @@ hex_map(
     tools=("click", "box", "polygon", "lasso", "brush"),
     label="Map of a test",
     height="500px",
-    legend=first.legend,
+    legend=Legend(title="Many", items=[("#0072b2", f"Class {i} of many") for i in range(14)])
+    if "many" in asked
+    else first.legend,
     values=first.values,
     tip=first.tip,
     other=second if split else None,
@@ -67,6 +69,7 @@ hex_map(
     else {},
     results=[f"{cell:x}" for cell in here.cells[1500:1503]] if "marks" in asked else (),
     selected=seen["cell"] or None,
+    flows=trips(here.cells) if "flows" in asked else None,
     provenance="Invented for a test, CC0",
 )
 st.write(f"cell={seen['cell']}")

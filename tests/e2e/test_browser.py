@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +87,32 @@ def test_views_share_the_map_and_a_reload_gets_the_cells_again(session, address:
     session.page.reload()
     session.drawn()
     assert session.map.get_attribute("data-cells") == cells
+
+
+def test_a_hint_that_was_put_away_does_not_come_back(session, visit, address: str) -> None:
+    expect = playwright_api.expect
+    hint = session.page.get_by_text("New here?")
+    session.open(f"{address}/?view=map")
+    expect(hint).to_be_visible()
+    session.page.get_by_role("button", name="Got it").click()
+    expect(hint).to_be_hidden()
+    session.page.wait_for_function("document.cookie.includes('mobclip_hints=map')")
+    cookies = {one["name"]: one for one in session.page.context.cookies()}
+    cookie = cookies["mobclip_hints"]
+    assert cookie["sameSite"] == "Lax"
+    assert 364 < (cookie["expires"] - time.time()) / 86400 < 366
+    session.page.reload()
+    session.drawn()
+    expect(session.page.get_by_role("tab", name="Space")).to_be_visible()
+    expect(hint).to_be_hidden()
+    session.open(f"{address}/?view=similar")
+    expect(session.page.get_by_text("Ways to ask")).to_be_visible()  # another hint
+    session.open(f"{address}/?view=map&lesson=1")
+    session.page.get_by_role("button", name="Start again").click()
+    session.page.wait_for_function("!document.cookie.includes('mobclip_hints')")
+    somebody = visit()
+    somebody.open(f"{address}/?view=map")
+    expect(somebody.page.get_by_text("New here?")).to_be_visible()
 
 
 def test_a_page_that_lost_its_cells_asks_for_them(session, address: str) -> None:

@@ -22,6 +22,7 @@ playwright_api = pytest.importorskip(
     "playwright.sync_api", reason="browser tests need Playwright: extra 'dev'"
 )
 Image = pytest.importorskip("PIL.Image")
+ImageColor = pytest.importorskip("PIL.ImageColor")
 
 HERE = Path(__file__).parent
 APP = HERE.parents[1] / "app"
@@ -107,7 +108,7 @@ class Page:
         box = self.map.bounding_box()
         width = box["width"] / (2 if halves else 1)
         scale = 512 * 2**zoom / (2 * np.pi)
-        x = np.radians(lonlat[:, 0] - longitude) * scale
+        x = np.radians((lonlat[:, 0] - longitude + 180) % 360 - 180) * scale
         y = np.arcsinh(np.tan(np.radians(lonlat[:, 1]))) - np.arcsinh(np.tan(np.radians(latitude)))
         middle = [box["x"] + width / 2, box["y"] + box["height"] / 2]
         return np.column_stack([x, -y * scale]) + middle
@@ -126,6 +127,18 @@ class Page:
         for point in points[1:]:
             self.page.mouse.move(*point, steps=4)
         self.page.mouse.up()
+
+    def lines(self, flows: object) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of the middles of arcs, and the colours that belong there."""
+        ends = [
+            self.pixels(grid.centers(grid.from_strings([getattr(one, end) for one in flows.lines])))
+            for end in ("start", "end")
+        ]
+        across = (ends[1] - ends[0]) @ np.array([[0, 1], [-1, 0]])  # to the right, y down
+        kinds = [flows.kinds[one.kind][0] for one in flows.lines]
+        return (ends[0] + ends[1]) / 2 + 0.15 * across, np.array(
+            [ImageColor.getrgb(k) for k in kinds]
+        )
 
 
 @pytest.fixture
@@ -294,6 +307,128 @@ def test_two_maps_side_by_side_have_one_view(page: Page, address: str, parts: tu
     area = side * side * np.cos(np.radians(20)) * 111.2**2
     count = int(page.says("tool=box").split("cells=")[1])
     assert count == pytest.approx(area / grid.areas_km2(cells).mean(), rel=0.15)
+
+
+@pytest.mark.parametrize("renderer", ["webgl2", "flat"])
+def test_flows_are_lines_on_the_map_and_in_its_picture(
+    chromium: "playwright_api.BrowserType",
+    address: str,
+    parts: tuple,
+    renderer: str,
+    tmp_path: Path,
+) -> None:
+    cells = parts[0].a_place(2000)
+    flows = parts[0].trips(cells)
+    options = SOFTWARE_WEBGL if renderer == "webgl2" else NO_WEBGL
+    browser = chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
+    page = Page(browser)
+    page.open(f"{address}/?flows=1")
+    assert page.map.get_attribute("data-renderer") == renderer
+    assert page.map.get_attribute("data-flows") == "3"
+    at, wanted = page.lines(flows)
+    assert differ(page.colours(at), wanted).max() <= 1
+    with page.page.expect_download() as download:
+        page.choose("Save the map as a picture")
+    download.value.save_as(tmp_path / "map.png")
+    picture = np.asarray(Image.open(tmp_path / "map.png").convert("RGB"))
+    box = page.map.bounding_box()
+    x, y = (2 * (at - [box["x"], box["y"]])).astype(int).T
+    assert differ(picture[y, x], wanted).max() <= 1
+
+    legend = page.page.locator(".legend").first
+    for text in ("Number of trips", "away", "back", "40"):
+        playwright_api.expect(legend.get_by_text(text, exact=True)).to_be_visible()
+    widths = legend.locator(".widths i")
+    tall = [one.bounding_box()["height"] for one in widths.all()]
+    assert tall == pytest.approx([8 * (n / 40) ** 0.5 for n in (40, 10)[: len(tall)]], abs=0.6)
+
+    before = page.map.get_attribute("data-view")
+    page.choose("Zoom in")
+    page.map.focus()
+    page.page.keyboard.press("ArrowUp")
+    page.page.wait_for_timeout(700)
+    page.drawn()
+    assert page.map.get_attribute("data-view") != before
+    at, wanted = page.lines(flows)
+    assert differ(page.colours(at), wanted).max() <= 1
+    page.page.mouse.click(550, 250)
+    page.says("cell=86")  # a run later they are still there
+    assert page.map.get_attribute("data-flows") == "3"
+    assert page.complaints == []
+    browser.close()
+
+
+def test_flows_across_the_date_line_and_in_a_file(
+    page: Page, address: str, parts: tuple, tmp_path: Path
+) -> None:
+    map_cells, html_map = parts
+    from map_component import MapPlace
+
+    cells = map_cells.a_place(2000, 180)
+    lonlat = grid.centers(cells)
+    assert (np.ptp(lonlat[:, 0]) > 350) & (lonlat[:, 0] > 0).any()
+    flows = map_cells.trips(cells)
+    east = [lonlat[np.flatnonzero(cells == int(one.end, 16))[0], 0] > 0 for one in flows.lines]
+    page.open(f"{address}/?flows=1&lon=180")
+    at, wanted = page.lines(flows)
+    assert differ(page.colours(at), wanted).max() <= 1
+    assert len(set(east)) == 2  # some of the lines cross
+    place = MapPlace(cells=cells, resolution=6)
+    text = html_map.html_map(
+        place, map_cells.waves(lonlat), title="Trips", provenance="", flows=flows
+    )
+    (tmp_path / "map.html").write_bytes(text)
+    page.open(f"file://{tmp_path}/map.html")
+    at, wanted = page.lines(flows)
+    assert differ(page.colours(at), wanted).max() <= 1
+    playwright_api.expect(page.page.get_by_text("Number of trips")).to_be_visible()
+
+
+def test_a_legend_folds_and_the_browser_remembers(page: Page, address: str) -> None:
+    page.open(f"{address}/?many=1")
+    item = page.page.get_by_text("Class 13 of many")
+    playwright_api.expect(item).to_be_visible()
+    tall = page.page.locator(".legend").first.bounding_box()["height"]
+    page.choose("Fold the legend away")
+    playwright_api.expect(item).to_be_hidden()
+    playwright_api.expect(page.page.get_by_text("Many", exact=True)).to_be_visible()
+    assert page.page.locator(".legend").first.bounding_box()["height"] < tall / 4
+    page.page.reload()
+    page.drawn()
+    playwright_api.expect(item).to_be_hidden()
+    page.page.get_by_role("button", name="Show the legend").focus()
+    page.page.keyboard.press("Enter")
+    playwright_api.expect(item).to_be_visible()
+    page.page.keyboard.press("Enter")  # the keyboard has stayed there
+    playwright_api.expect(item).to_be_hidden()
+    assert page.map.get_attribute("data-clicks") is None
+
+
+def test_the_first_view_leaves_room_for_what_lies_over_it(
+    page: Page, address: str, parts: tuple
+) -> None:
+    page.page.set_viewport_size({"width": 600, "height": 700})
+    page.open(f"{address}/?many=1")
+    at = page.pixels(grid.centers(parts[0].a_place(2000)))
+    box = page.map.bounding_box()
+
+    def covered(at: np.ndarray) -> float:
+        under = np.zeros(len(at), bool)
+        for card in page.page.locator(".mobclip-map .card").all():
+            if card.is_visible():
+                one = card.bounding_box()
+                within = at - [one["x"], one["y"]]
+                under |= ((within > 0) & (within < [one["width"], one["height"]])).all(axis=1)
+        return under.mean()
+
+    middle = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    bounds = (at.min(0) + at.max(0)) / 2
+    centred = middle + (at - bounds) * (box["height"] - 56) / np.ptp(at[:, 1])
+    assert covered(centred) > 0.08
+    assert covered(at) < 0.01
+    assert (at > [box["x"], box["y"]]).all()
+    assert (at < [box["x"] + box["width"], box["y"] + box["height"]]).all()
+    assert np.ptp(at, 0).min() > 0.6 * (box["height"] - 56)
 
 
 def test_a_picture_of_the_map_with_legend_and_provenance(
