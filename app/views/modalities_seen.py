@@ -200,7 +200,11 @@ def _alike(
     what = "the image" if name == IMAGERY else "this"
     st.caption(
         f"The model is given {columns} numbers read off {what}"
-        + (", which may have more bands than a picture shows" if name == IMAGERY else "")
+        + (
+            ", which may have more bands than the picture"
+            if chips and len(chips.look.bands) > 1
+            else ""
+        )
         + ". They show in what they find alike."
     )
     found = bench.alike(name, int(place.cells[frame.row_of(files, selection.cell)]), 5)
