@@ -328,7 +328,7 @@ export class HexMap {
     this.legends = this.sides.map((side) => side.legend && {...side.legend, title: side.name ? `${side.name}  ${side.legend.title}` : side.legend.title});
     legends.forEach((element, i) => {
       const {legend, name} = this.sides[i] ?? {};
-      drawLegend(element, {legend, name, flows: i === 0 && this.flows, redraw: () => this.furnishSides()});
+      drawLegend(element, {legend, name, flows: i === 0 ? this.flows : null, redraw: () => this.furnishSides()});
       element.classList.toggle('two', this.sides.length > 1);
     });
     legends[1].classList.toggle('half', this.split === 'side');
