@@ -228,6 +228,12 @@ def test_without_the_model_the_command_is_named(
     place = Place.load(tmp_path / "places" / "islands-r6")
     app = open_app(view="modalities", place="islands-r6")
     assert "mobclip train islands --resolution 6" in words(app)
+    there = Place.load(tmp_path / "places" / "islands-r6")
+    cell = grid.to_strings(there.cells[[int(there.present["poi"].argmax())]])[0]
+    known = open_app(view="modalities", place="islands-r6", cell=cell)
+    assert "Points of interest**" in words(known)
+    assert "mobclip train islands" in words(known)
+    assert "modalities_mode" not in [one.key for one in known.segmented_control]
     assert "Influence: points of interest" not in app.selectbox(key="modalities_colour").options
     # A model of tokens without categories, shares or flows offers what there is.
     run = tmp_path / "places" / "islands-r6" / "runs" / "mobclip"

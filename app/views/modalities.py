@@ -27,10 +27,10 @@ def show(selection: Selection, files: PlaceFiles) -> None:
     flows = None
     with right:
         chosen = _colour_choice(selection, files, run)
-        if run is None:
-            _no_model(files)
-        elif not selection.cell:
+        if not selection.cell:
             _no_cell(files)
+        elif run is None:
+            flows = modalities_seen.show(selection, files, None)
         else:
             if run != selection.run:
                 st.caption(f"Shown for “{run}”: “{selection.run}” has no model to be tried.")
@@ -48,6 +48,8 @@ def show(selection: Selection, files: PlaceFiles) -> None:
                 results = modalities_what_if.show(selection, files, run)
             else:
                 flows = modalities_seen.show(selection, files, run)
+        if run is None:
+            _no_model(files)
         colouring = _colouring(chosen, selection, files, run)
     frame.draw(left, selection, files, colouring, results=results, flows=flows)
 
@@ -56,17 +58,17 @@ def _no_model(files: PlaceFiles) -> None:
     place = cache.load_place(files)
     st.info(
         f"**{place.title}** has no run of the model `mobclip`, which is the one that can be asked "
-        "what each kind of evidence does. Train it, then reload this page:",
+        "what each kind of evidence does, and what if there were more of it. Train it in the view "
+        "“Train”, or by a command, and reload this page:",
         icon=":material/model_training:",
     )
     st.code(f"mobclip train {place.name} --resolution {place.resolution}", language="bash")
-    st.caption("Or in the view “Train”. The colours above still show where there is evidence.")
 
 
 def _no_cell(files: PlaceFiles) -> None:
     st.info(
-        "Click a hexagon: here stands what the model knows of it, kind by kind, and what would "
-        "change if it were otherwise.",
+        "Click a hexagon: here stands what is known of it, kind by kind, and what would change if "
+        "it were otherwise.",
         icon=":material/ads_click:",
     )
 

@@ -11,7 +11,7 @@ import streamlit as st
 from cache import PlaceFiles, Stamp
 
 from mobclip.fusion import FUSION_FILE, Fusion
-from mobclip.whatif import Bench, Plane, disagreement, influence
+from mobclip.whatif import Bench, Plane, Points, disagreement, influence
 
 DOTS = 2500  # of the picture of the space
 OnStep = Callable[[int, int], None]
@@ -27,6 +27,16 @@ def bench(files: PlaceFiles, run: str) -> Bench:
         lambda step: Bench(_fusion(files, run), place, index.embeddings, step),
     )
     return found
+
+
+def points(files: PlaceFiles) -> Points:
+    """The categories of a place's points of interest; no model is asked."""
+    return _points(files.folder, cache.stamp(files.folder / "place.yaml"))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _points(folder: Path, version: Stamp | None) -> Points:
+    return Points(cache.load_place(PlaceFiles(folder=folder)))
 
 
 def modalities(files: PlaceFiles, run: str) -> tuple[str, ...]:

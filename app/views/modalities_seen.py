@@ -33,19 +33,33 @@ ICONS = {
     "demographics": ":material/groups:",
     "mobility": ":material/commute:",
 }
-NONE_HERE = {
-    "poi": "No point of interest is known here. The model knows that, and expects what is usual "
-    "around.",
-    "imagery": "No picture covers this cell. The model goes by the cells around that have one.",
-    "demographics": "Nobody is counted here, or no census reaches the cell. The model goes by the "
-    "cells around.",
-    "mobility": "No trip starts or ends here. The model knows that, and goes by the cells around.",
+NONE_HERE = {  # and what a model does then
+    "poi": (
+        "No point of interest is known here.",
+        "The model knows that, and expects what is usual around.",
+    ),
+    "imagery": (
+        "No picture covers this cell.",
+        "The model goes by the cells around that have one.",
+    ),
+    "demographics": (
+        "Nobody is counted here, or no census reaches the cell.",
+        "The model goes by the cells around.",
+    ),
+    "mobility": (
+        "No trip starts or ends here.",
+        "The model knows that, and goes by the cells around.",
+    ),
 }
 
 
-def show(selection: Selection, files: PlaceFiles, run: str) -> Flows | None:
-    """The cards; returns the lines for the map: trips to and from its partners."""
-    place, bench = cache.load_place(files), shared.bench(files, run)
+def show(selection: Selection, files: PlaceFiles, run: str | None) -> Flows | None:
+    """The cards; returns the lines for the map: trips to and from its partners.
+
+    run : whose model is asked what is alike; None: none is
+    """
+    place = cache.load_place(files)
+    bench = shared.bench(files, run) if run else None
     row = frame.row_of(files, selection.cell)
     frame.cell_card(selection, files)
     flows = None
@@ -53,15 +67,18 @@ def show(selection: Selection, files: PlaceFiles, run: str) -> Flows | None:
         with st.container(border=True):
             st.markdown(f"{ICONS.get(name, ':material/category:')} **{frame.modality_name(name)}**")
             if not place.present[name][row]:
-                st.caption(NONE_HERE.get(name, "Nothing of this kind is known here."))
+                fact, then = NONE_HERE.get(name, ("Nothing of this kind is known here.", ""))
+                st.caption(f"{fact} {then}" if run else fact)
             elif name == MOBILITY:
                 flows = _trips(files, row)
-            elif name == "poi" and bench.points is not None:
-                _points(files, row, bench)
+            elif name == "poi":
+                _points(files, row)
             elif name == "demographics":
                 _people(files, row)
             else:
                 chips = _seen_from_above(selection, files) if name == IMAGERY else None
+                if bench is None:
+                    continue
                 if name in bench.modalities:
                     _alike(name, selection, files, bench, chips)
                 else:
@@ -69,9 +86,8 @@ def show(selection: Selection, files: PlaceFiles, run: str) -> Flows | None:
     return flows
 
 
-def _points(files: PlaceFiles, row: int, bench: Bench) -> None:
-    assert bench.points is not None
-    seen = points_seen(cache.load_place(files), row, bench.points)
+def _points(files: PlaceFiles, row: int) -> None:
+    seen = points_seen(cache.load_place(files), row, shared.points(files))
     if seen is None:
         return
     st.markdown(_compared(seen.total, "cells that have any"))
