@@ -353,6 +353,9 @@ def test_why_says_what_both_have(open_app, place, cells, whole) -> None:
         assert line == [*wanted[:2], pytest.approx(wanted[2], rel=1e-3), wanted[3]]
     assert drawn["kinds"][0]["label"] == f"from result {listed.index(other) + 1}"
     assert not drawn["arrows"]
+    app = open_app(query="harbour")
+    assert "it is tied to" in words(app)  # of words and a result, nothing is shared
+    assert sent(app)["flows"] is None
 
 
 def test_trust_is_the_overlap_with_another_run(open_app, place, index, cells) -> None:

@@ -321,19 +321,21 @@ def _partners(files: PlaceFiles, asked: np.ndarray, row: int, result: str) -> Fl
             ),
         },
     )
+    if not both:
+        return None
     ours, *theirs = grid.to_strings(place.cells[[row, *asked]])
-    lines = [
-        Flow(start=ours, end=cell, amount=100 * one.share)
-        for cell, one in zip(cells, found, strict=True)
-    ]
-    kinds = [(CLASSES[5], result)]
+    sides = [(ours, "Here", CLASSES[5], result)]
     if len(theirs) == 1:  # shares of several examples are of all of them together
-        lines += [
-            Flow(start=theirs[0], end=cell, amount=100 * (one.asked or 0), kind=1)
-            for cell, one in zip(cells, found, strict=True)
-        ]
-        kinds.append((CLASSES[0], "from what you chose"))
-    st.caption(f"Lines on the map lead to them from {'both' if len(kinds) == 2 else 'the result'}.")
+        sides.append((theirs[0], "Asked", CLASSES[0], "from what you chose"))
+    st.caption(f"Lines on the map lead to them from {'both' if len(sides) == 2 else 'the result'}.")
     return Flows(
-        lines=lines, title="Share of all trips, both ways", unit="%", kinds=kinds, arrows=False
+        lines=[
+            Flow(start=start, end=end, amount=share, kind=kind)
+            for kind, (start, column, *_) in enumerate(sides)
+            for end, share in zip(cells, table[column], strict=True)
+        ],
+        title="Share of all trips, both ways",
+        unit="%",
+        kinds=[(colour, label) for *_, colour, label in sides],
+        arrows=False,
     )
