@@ -267,7 +267,9 @@ def test_damaged_pictures_say_what_to_do(place: Place, name: str, missing: bool)
 def test_pictures_of_other_cells_are_refused(place: Place) -> None:
     table = place.tables["imagery"]
     table.restrict(table.cells[1:]).save(place.folder / "tokens" / "imagery.parquet")
-    with pytest.raises(ArtefactError, match=r"pictures of \d+ cells, .* `mobclip tokenize toy`"):
+    with pytest.raises(
+        ArtefactError, match=r"pictures of \d+ cells, .* `mobclip tokenize toy --resolution 6`"
+    ):
         _ = place.chips
     one_less = np.load(place.folder / "chips" / "cells.npy")[1:]
     np.save(place.folder / "chips" / "cells.npy", one_less)

@@ -1,5 +1,6 @@
 """Targets: kinds, cells and files, against naive loops."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,11 @@ def test_a_varied_place_has_other_evidence_and_another_key(toy_place):
     assert alone.graph is None
     assert set(alone.tables) == {"poi"}
     assert alone.runs() == []  # runs of the whole place are not its own
+
+
+def test_the_command_line_can_be_told_of_a_place(toy_place) -> None:
+    assert toy_place.arguments == f"toy --resolution {toy_place.resolution}"
+    made = replace(toy_place, name="synthetic-600", provenance={"generated": True})
+    assert made.arguments == f"synthetic --cells 600 --resolution {toy_place.resolution}"
+    numbered = replace(toy_place, name="area-51")  # a real place may end in a number
+    assert numbered.arguments.startswith("area-51 ")

@@ -260,8 +260,8 @@ def _targets(found: Coverage, files: PlaceFiles) -> Colouring:
     )
     if not audited:
         st.caption(
-            f"Which input nearly holds a target is found by `mobclip evaluate {found.name}`, which "
-            "has not been run here."
+            "Which input nearly holds a target is found by `mobclip evaluate "
+            f"{cache.load_place(files).arguments}`, which has not been run here."
         )
     by_name = {one.name: one for one in found.targets}
     name = st.selectbox(

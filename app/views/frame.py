@@ -73,7 +73,7 @@ def no_embeddings(files: PlaceFiles) -> None:
         "Make its embeddings, then reload this page:",
         icon=":material/hourglass_empty:",
     )
-    st.code(f"mobclip embed {place.name} --resolution {place.resolution}", language="bash")
+    st.code(f"mobclip embed {place.arguments}", language="bash")
 
 
 def top_bar(catalogue: Sequence[PlaceFiles], selection: Selection, files: PlaceFiles) -> None:

@@ -286,7 +286,7 @@ def _await_umap(files: PlaceFiles, run: str) -> None:
         st.caption(
             ":material/hourglass_top: Colours are by PCA for now. UMAP, which tells places apart "
             "better, appears here by itself once it is computed: `mobclip demo` does that in the "
-            f"background, `mobclip project {cache.load_place(files).name}` at any time."
+            f"background, `mobclip project {cache.load_place(files).arguments}` at any time."
         )
 
     look()

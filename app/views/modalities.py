@@ -62,7 +62,7 @@ def _no_model(files: PlaceFiles) -> None:
         "“Train”, or by a command, and reload this page:",
         icon=":material/model_training:",
     )
-    st.code(f"mobclip train {place.name} --resolution {place.resolution}", language="bash")
+    st.code(f"mobclip train {place.arguments}", language="bash")
 
 
 def _no_cell(files: PlaceFiles) -> None:

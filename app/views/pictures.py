@@ -46,8 +46,8 @@ def opened(files: PlaceFiles, *, say: bool = True) -> Chips | None:
         return None
     if chips is None and say and "imagery" in place.modalities:
         st.caption(
-            f"This place keeps no pictures of its imagery yet: `mobclip tokenize {place.name} "
-            f"--resolution {place.resolution}` adds them and leaves all else as it is."
+            "This place keeps no pictures of its imagery yet: `mobclip tokenize "
+            f"{place.arguments}` adds them and leaves all else as it is."
         )
     return chips
 

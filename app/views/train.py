@@ -350,5 +350,5 @@ def _ends(picked: Sequence[RunLog], files: PlaceFiles) -> None:
     if missing:
         st.caption(
             f"No scores of {', '.join(missing)} yet: embed it here, or run "
-            f"`mobclip probe {cache.load_place(files).name}`."
+            f"`mobclip probe {cache.load_place(files).arguments}`."
         )

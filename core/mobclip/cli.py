@@ -994,7 +994,7 @@ def _best_first(workspace: "Workspace", place: "Place") -> list[str]:
     names = place.runs()
     if not names:
         raise ConfigError(
-            f"{place.name} has no embeddings yet: run `mobclip embed {place.name}` first."
+            f"{place.name} has no embeddings yet: run `mobclip embed {place.arguments}` first."
         )
     if not place.targets:
         return names

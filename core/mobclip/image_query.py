@@ -35,20 +35,20 @@ def why_not(place: Place, run: str) -> str:
     if not (place.folder / "featurizers" / IMAGERY / "featurizer.json").is_file():
         return (
             f"{place.title} does not keep what reads its imagery. Run `mobclip tokenize "
-            f"{place.name}` again."
+            f"{place.arguments}` again."
         )
     if run not in (MOBCLIP, PAPER):
         there = [one for one in (MOBCLIP, PAPER) if one in place.runs()]
         instead = (
             f"Choose {' or '.join(f'`{one}`' for one in there)} above."
             if there
-            else f"Train one that can: `mobclip train {place.name}`."
+            else f"Train one that can: `mobclip train {place.arguments}`."
         )
         return f"`{run}` has no place for an image by itself. {instead}"
     if run == MOBCLIP and not _reads_imagery(place):
         return (
             "this `mobclip` was trained on several places together, whose image columns mean "
-            f"different things. Train one on this place alone: `mobclip train {place.name}`."
+            f"different things. Train one on this place alone: `mobclip train {place.arguments}`."
         )
     return ""
 

@@ -402,7 +402,8 @@ def _model_card(place: Place, recipe: str, settings: Settings, folder: Path) -> 
 
 - Place: {place.name}, {len(place.cells):,} cells of H3 resolution {place.resolution}.
 - Best epoch: {best["epoch"]} of {len(lines)}; held-out loss {best["validation"]:.3f}.{figures}
-- Settings: config.yaml. What it is worth: `mobclip probe {place.name}`, beside training-free runs.
+- Settings: config.yaml. What it is worth, beside training-free runs:
+  `mobclip probe {place.arguments}`.
 - Made by mobclip {__version__}.
 """
 

@@ -249,6 +249,14 @@ class Place:
                 f"{folder / 'place.yaml'} is damaged ({error}). Run `mobclip tokenize` again."
             ) from error
 
+    @property
+    def arguments(self) -> str:
+        """How the command line is told of it: `synthetic --cells 600 --resolution 6`."""
+        name, _, cells = self.name.rpartition("-")
+        sized = self.provenance.get("generated") and name and cells.isdigit()
+        asked = f"{name} --cells {cells}" if sized else self.name
+        return f"{asked} --resolution {self.resolution}"
+
     @cached_property
     def tables(self) -> dict[str, CellTable]:
         """Tokens of every modality that is a table."""
@@ -277,8 +285,8 @@ class Place:
         if not np.array_equal(chips.cells, tokens.to_numpy()):
             raise ArtefactError(
                 f"{folder} has pictures of {len(chips.cells):,} cells, which are not the "
-                f"{len(tokens):,} that have imagery tokens. Run `mobclip tokenize {self.name}` "
-                "again."
+                f"{len(tokens):,} that have imagery tokens. Run `mobclip tokenize "
+                f"{self.arguments}` again."
             )
         return chips
 

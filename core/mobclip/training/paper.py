@@ -115,7 +115,7 @@ def embed(place: Place, folder: Path | str, *, name: str) -> Embeddings:
     folder = Path(folder)
     weights = folder / "model.safetensors"
     if not weights.is_file() or place.graph is None:
-        raise ArtefactError(f"{weights} is missing: run `mobclip train {place.name}` first.")
+        raise ArtefactError(f"{weights} is missing: run `mobclip train {place.arguments}` first.")
     settings = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     table = load_file(weights)["anchor.table"]
     if len(table) != len(place.cells) or settings["place"] != place.provenance.get("key"):

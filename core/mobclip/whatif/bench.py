@@ -117,7 +117,7 @@ class Bench:
         if place.resolution != fusion.resolution:
             raise ConfigError(
                 f"{place.name} has cells of resolution {place.resolution}, the model is of "
-                f"{fusion.resolution}. Train one on this place: `mobclip train {place.name}`."
+                f"{fusion.resolution}. Train one on this place: `mobclip train {place.arguments}`."
             )
         self.fusion, self.place = fusion, place
         self.embeddings = embeddings or Embeddings(
