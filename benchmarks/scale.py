@@ -7,7 +7,7 @@ again. The node table starts at random numbers: its initialisation by factorisat
 once, is left out. Prints seconds and the most memory that was resident, mapped pages included.
 
     python benchmarks/scale.py /tmp/scale --cells 50000 --edges 10000000
-    python benchmarks/scale.py /tmp/scale --cells 1000000 --edges 1100000000 --batch 40960
+    python benchmarks/scale.py /tmp/scale --cells 1000000 --edges 1140000000 --batch 62500
 """
 
 import argparse
@@ -135,9 +135,10 @@ def run(chosen: argparse.Namespace) -> None:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     steps = [json.loads(line) for line in (trained / "steps.jsonl").read_text().splitlines()]
     each = [step["seconds"] for step in steps]
+    batch = min(chosen.batch, max(256, len(place.cells) // 16))  # as `paper` has it
     (epoch,) = (json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines())
     print(
-        f"one epoch of {len(steps)} steps with {chosen.batch:,} cells at most, "
+        f"one epoch of {len(steps)} steps with {batch:,} cells at most, "
         f"{chosen.threads} thread(s): {epoch['seconds']:.0f} s with validation, {wall:.0f} s with "
         f"the start and the checkpoint ({cpu:.0f} CPU s); a step {np.median(each):.1f} s "
         f"[{min(each):.1f}, {max(each):.1f}]; loss {steps[0]['loss']:.4f} -> "
