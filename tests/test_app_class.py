@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,12 +97,10 @@ def test_a_hint_that_was_put_away_stays_away_until_the_class_starts_again(open_a
 
 
 def test_a_browser_that_remembers_hints_shows_none(open_app, monkeypatch):
-    class Browser:
-        cookies = {"mobclip_hints": "map.<script>", "other": "similar"}
-
+    browser = SimpleNamespace(cookies={"mobclip_hints": "map.<script>", "other": "similar"})
     app = open_app(run="propagated", view="map")
     hints = sys.modules["hints"]
-    monkeypatch.setattr(hints.st, "context", Browser)
+    monkeypatch.setattr(hints.st, "context", browser)
     app.run()
     assert "hint map" not in {one.key for one in app.button}
     app.query_params["view"] = "similar"

@@ -178,7 +178,7 @@ def _agreement(answer: "Answer", row: int) -> None:
             color=alt.Color("shade:N", scale=None),
             tooltip=["Evidence", alt.Tooltip("Agreement", format=".3f")],
         )
-        st.altair_chart(bars.properties(height=22 * len(table) + 62), key="agreement")
+        st.altair_chart(bars.properties(height=24 * len(table) + 84), key="agreement")
     if missing:
         st.caption(" · ".join(missing))
 
