@@ -1,6 +1,7 @@
 """The probe view through AppTest: sliders, learning, painting, data of one's own."""
 
 import io
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ import pytest
 pytest.importorskip("streamlit", reason="the app needs the extra 'app'")
 
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
 from mobclip import export, grid
+from mobclip.cli import app as command_line
 from mobclip.embeddings import Embeddings
 from mobclip.place import Place
 from mobclip.probes import folds_of, learning
-from mobclip.session import Session
+from mobclip.session import Selection, Session
 from mobclip.splits import Folds
 
 APP = Path(__file__).parents[1] / "app"
@@ -334,17 +337,52 @@ def test_bad_files_are_answered_in_words(open_app, name: str, data: bytes, says:
     assert any(says in one.value for one in app.error)
 
 
-def test_two_sessions_do_not_see_each_others_data(open_app, islands: Place) -> None:
-    one = open_app(tab="own")
-    checked(one.file_uploader(key="upload").upload("trees.csv", table(islands), "text/csv").run())
-    licence = next(field for field in one.text_input if field.label.startswith("Licence"))
+def brought(open_app, islands: Place) -> tuple[AppTest, str]:
+    """A session that has brought a target along, and its name."""
+    app = open_app(tab="own")
+    checked(app.file_uploader(key="upload").upload("trees.csv", table(islands), "text/csv").run())
+    licence = next(field for field in app.text_input if field.label.startswith("Licence"))
     checked(licence.set_value("mine").run())
-    checked(one.button(key="own-use").click().run())
-    name = one.query_params["target"]
-    name = name if isinstance(name, str) else name[0]
+    checked(app.button(key="own-use").click().run())
+    name = app.query_params["target"]
+    return app, name if isinstance(name, str) else name[0]
+
+
+def test_two_sessions_do_not_see_each_others_data(open_app, islands: Place) -> None:
+    _, name = brought(open_app, islands)
     other = open_app(target=name)
     assert name not in other.selectbox(key="target").options
     assert "Upload them again" in words(other)
+
+
+def test_a_saved_session_brings_the_data_along(open_app, islands: Place, tmp_path: Path) -> None:
+    one, name = brought(open_app, islands)
+    menu, cache = sys.modules["views.session_menu"], sys.modules["cache"]
+    target = one.session_state["own_targets"]["islands-r6"][name]
+    run = one.selectbox(key="run").value
+    selection = Selection(view="probe", place="islands-r6", run=run, target=name)
+    files = cache.PlaceFiles(folder=islands.folder)
+    text = menu._file(Session(selection=selection), files, {name: target})
+    other = open_app()
+    checked(other.file_uploader(key="open 0").upload("s.json", text.encode()).run())
+    assert other.selectbox(key="target").value == name
+    assert metrics(other) == metrics(one)
+    # The command line has the same numbers, without a page.
+    path = tmp_path / "s.json"
+    path.write_text(text)
+    data = str(islands.folder.parents[1])
+    said = CliRunner().invoke(command_line, ["--data", data, "replay", str(path)])
+    assert said.exit_code == 0
+    assert "These are the numbers that were saved" in said.output
+    blocks = json.loads(text)["said"]["probe"]["blocks"]
+    assert f"blocks {blocks:.4f}" in said.output
+    # A file in which somebody has changed the data is not taken, and nothing is lost.
+    broken = text.replace('"weights": [', '"weights": [[2.0], ', 1)
+    third = open_app(target=name)
+    third.file_uploader(key="open 0").upload("s.json", broken.encode()).run()
+    assert not third.exception
+    assert any("a target of the session" in one.value for one in third.warning)
+    assert name not in third.selectbox(key="target").options
 
 
 # ---- downloads -----------------------------------------------------------------------------------

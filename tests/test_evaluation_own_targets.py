@@ -1,6 +1,7 @@
 """Files that people bring: what they become, and what is said of rows that cannot be used."""
 
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +10,10 @@ import pytest
 import shapely
 
 from mobclip import grid
-from mobclip.errors import RecordError
+from mobclip.errors import ArtefactError, RecordError
 from mobclip.evaluation import own_targets
 from mobclip.evaluation.own_targets import Upload, zones_of
-from mobclip.place import Place
+from mobclip.place import Place, Target
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,68 @@ def test_zones_of_the_place_are_joined_by_id(islands: Place) -> None:
     assert target.level == "districts"
     assert (target.weights != income.weights).nnz == 0
     assert target.unit_ids.tolist() == income.unit_ids.tolist()
+
+
+def brought(islands: Place) -> list[Target]:
+    """A number of cells, classes of cells, and a number of zones."""
+    cells = grid.to_strings(islands.cells[:40])
+    zones = zones_of(islands)["districts"].ids[:6]
+    by_cell = {"h3": cells, "n": [one / 7 for one in range(40)], "kind": ["a", "b"] * 20}
+    upload = Upload.read(csv_of(by_cell), "cells.csv")
+    key = own_targets.Key(kind="cells", columns=("h3",))
+    found = [
+        upload.target(islands, key, column, kind, name=f"own-{column}", title=column)
+        for column, kind in (("n", "number"), ("kind", "class"))
+    ]
+    upload = Upload.read(csv_of({"id": zones, "rent": [float(one) for one in range(6)]}), "z.csv")
+    key = own_targets.Key(kind="zones", columns=("id",), level="districts")
+    found.append(upload.target(islands, key, "rent", "number", name="own-rent", title="Rent"))
+    return found
+
+
+def test_targets_come_back_from_a_session_file(islands: Place) -> None:
+    targets = brought(islands)
+    text = json.dumps([own_targets.as_json(one, islands.cells) for one in targets])
+    again = own_targets.from_json(json.loads(text), islands)
+    assert list(again) == ["own-n", "own-kind", "own-rent"]
+    for one in targets:
+        back = again[one.name]
+        np.testing.assert_array_equal(back.values, one.values)
+        assert back.unit_ids.tolist() == one.unit_ids.tolist()
+        assert (back.weights != one.weights).nnz == 0
+        assert (back.kind, back.classes, back.level) == (one.kind, one.classes, one.level)
+        assert back.note == one.note
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "income"}, "no name of a target that was brought along"),
+        ({"kind": "composition"}, "of a kind that is not read"),
+        ({"cells": [["861000000ffffff"]] * 40}, "not an H3 cell|does not have"),
+        ({"weights": [[0.5]] * 40}, "sum to 1"),
+        ({"weights": [[1.0]] * 39}, "each unit has cells"),
+        ({"values": [float("nan")] * 40}, "not finite"),
+        ({"values": [1.0] * 39}, "do not fit together"),
+        ({"values": [[1.0]] * 40}, "not whole|shape"),
+        ({"cells": None}, "not whole"),
+        ({"classes": ["a"]}, "has no classes"),
+    ],
+)
+def test_a_session_file_is_anybodys(islands: Place, change: dict, said: str) -> None:
+    given = own_targets.as_json(brought(islands)[0], islands.cells) | change
+    with pytest.raises(ArtefactError, match=said):
+        own_targets.from_json([given], islands)
+
+
+def test_targets_of_a_session_file_are_a_list_of_a_few(islands: Place) -> None:
+    one = own_targets.as_json(brought(islands)[0], islands.cells)
+    for given in ([None], ["x"], [{}], 3):
+        with pytest.raises(ArtefactError, match="not whole"):
+            own_targets.from_json(given, islands)
+    many = [one | {"name": f"own-{i}"} for i in range(own_targets.MOST + 1)]
+    with pytest.raises(ArtefactError, match="up to 8"):
+        own_targets.from_json(many, islands)
 
 
 def test_ids_that_lost_their_zeros_are_found(islands: Place) -> None:

@@ -23,6 +23,7 @@ from scores import (
 from streamlit.delta_generator import DeltaGenerator
 
 from mobclip.errors import ConfigError
+from mobclip.evaluation import own_targets
 from mobclip.place import Target
 from mobclip.probes import ProbeResult
 from mobclip.session import Selection
@@ -168,7 +169,7 @@ def _table(
 
 def _what(selection: Selection, targets: Mapping[str, Target]) -> tuple[Target, str]:
     """The chosen target, and which part of it where it is a composition."""
-    if selection.target.startswith(probe_own.PREFIX) and selection.target not in targets:
+    if selection.target.startswith(own_targets.PREFIX) and selection.target not in targets:
         st.caption(
             ":material/link_off: The link is about data that somebody brought along; they stayed "
             "in that session. Upload them again under “Your data”."

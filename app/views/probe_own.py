@@ -15,10 +15,8 @@ from mobclip.session import Selection
 from views import frame, layers, map_colours
 from views import probe_work as work
 
-PREFIX = "own-"  # of the names of targets that were brought along
 KINDS = {"number": "a number", "binary": "yes or no", "class": "a class"}
 _WHERE = {"cells": "H3 cells", "lonlat": "degrees", "points": "points", "zones": ""}
-MOST_OWN = 8  # targets that a session keeps of a place
 
 
 def show(
@@ -160,7 +158,7 @@ def _look(data: bytes, name: str, files: PlaceFiles) -> object:
         help="It goes with every download that is made of it. Unknown: say so.",
     )
     chosen = f"{digest}{key}{column}{kind}{named}{measure}{licence}"
-    short = PREFIX + hashlib.blake2b(chosen.encode(), digest_size=5).hexdigest()
+    short = own_targets.PREFIX + hashlib.blake2b(chosen.encode(), digest_size=5).hexdigest()
     target = upload.target(
         place,
         key,
@@ -175,7 +173,7 @@ def _look(data: bytes, name: str, files: PlaceFiles) -> object:
     def take() -> None:
         mine = work.own(files)
         mine[short] = target
-        while len(mine) > MOST_OWN:
+        while len(mine) > own_targets.MOST:
             mine.pop(next(iter(mine)))
         state.change(target=short, part="", tab="score", layer="predicted")
 

@@ -1,7 +1,9 @@
 """Session: take a step back, save what one looks at, open it again."""
 
+import json
 from typing import Any
 
+import cache
 import state
 import streamlit as st
 from cache import PlaceFiles, load_map_place, load_place
@@ -9,14 +11,18 @@ from html_map import html_map
 
 from mobclip import __version__
 from mobclip.errors import MobclipError
+from mobclip.evaluation import own_targets
+from mobclip.place import Target
 from mobclip.replay import replay
 from mobclip.session import LARGEST, Selection, Session
+from views import probe_work
 
 
 def show(selection: Selection, files: PlaceFiles) -> None:
     """A menu in the bar."""
     # Files are made in a thread that knows no session: what they need is taken along.
     session = state.whole(selection)
+    own = dict(probe_work.own(files))
     drawn = st.session_state.setdefault("drawn", {})
     with st.popover(
         "",
@@ -36,14 +42,14 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         )
         st.download_button(
             "Save this session",
-            lambda: _file(session, files),
+            lambda: _file(session, files, own),
             file_name=f"mobclip-{files.key}.session.json",
             mime="application/json",
             icon=":material/download:",
             width="stretch",
             on_click="ignore",
-            help="Everything that is chosen, drawn and painted, as a file. Open it below, or run "
-            "`mobclip replay` on it: it gives the same numbers without a page.",
+            help="Everything that is chosen, drawn, painted and brought along, as a file. Open it "
+            "below, or run `mobclip replay` on it: it gives the same numbers without a page.",
         )
         st.download_button(
             "Map as one HTML file",
@@ -67,7 +73,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
                 if file.size > LARGEST:
                     raise MobclipError(f"{file.name} has {file.size:,} bytes: no session has.")
                 text = file.getvalue().decode("utf-8", errors="replace")
-                state.keep(Session.from_json(text, file.name))
+                _open(text, file.name)
             except MobclipError as error:
                 st.session_state["session_problem"] = str(error)
 
@@ -78,9 +84,25 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             max_upload_size=LARGEST // 1_000_000,
             on_change=opened,
         )
-        st.caption("The address of this page is a link to what you see, but for areas and labels.")
+        st.caption(
+            "The address of this page is a link to what you see, but for areas, labels and data "
+            "of your own."
+        )
     if problem := st.session_state.pop("session_problem", None):
         st.warning(problem, icon=":material/error:")
+
+
+def _open(text: str, name: str) -> None:
+    """Take a session from a file, with the targets that it brings; all of it or nothing."""
+    session = Session.from_json(text, name)
+    files = next((one for one in cache.places() if one.key == session.selection.place), None)
+    brought = json.loads(text).get("targets", [])
+    if files is not None and brought:
+        mine = probe_work.own(files)
+        mine |= own_targets.from_json(brought, load_place(files))
+        while len(mine) > own_targets.MOST:
+            mine.pop(next(iter(mine)))
+    state.keep(session)
 
 
 def made_with(selection: Selection, files: PlaceFiles) -> str:
@@ -106,12 +128,13 @@ def _page(drawn: dict[str, Any], selection: Selection, files: PlaceFiles) -> byt
     )
 
 
-def _file(session: Session, files: PlaceFiles) -> str:
-    """The session with the numbers that it shows, and what made them."""
+def _file(session: Session, files: PlaceFiles, own: dict[str, Target]) -> str:
+    """The session with the numbers that it shows, what made them, and data of one's own."""
     place = load_place(files)
     about = {"mobclip": __version__, "place": place.name, "key": place.provenance.get("key")}
     try:
-        said = replay(place, session)
-    except MobclipError as error:  # a target that was brought along, say: the rest is kept
+        said = replay(place, session, own)
+    except MobclipError as error:  # the rest is kept
         said = {"problem": str(error)}
-    return session.to_json(made_with=about, said=said)
+    brought = [own_targets.as_json(one, place.cells) for one in own.values()]
+    return session.to_json(made_with=about, said=said, targets=brought)

@@ -391,13 +391,15 @@ def replay(
 ) -> None:
     """The numbers of a session that was saved in the app, without the app."""
     from mobclip import replay as sessions
+    from mobclip.evaluation import own_targets
     from mobclip.place import Place
     from mobclip.session import Session
     from mobclip.storage import read_json, write_json
 
     given = Session.load(session)
     place = Place.load(sessions.place_of(given, _settings.get().data))
-    said = sessions.replay(place, given)
+    file = read_json(session)
+    said = sessions.replay(place, given, own_targets.from_json(file.get("targets", []), place))
     console.print(f"[bold]{place.title}[/], {said['run']}")
     if "clusters" in said:
         table = Table("cluster", "cells")
@@ -419,7 +421,7 @@ def replay(
     if out is not None:
         write_json(out, said)
         console.print(f"Written: {out}", highlight=False)
-    saved = read_json(session).get("said")
+    saved = file.get("said")
     if saved is None:
         return
     if "problem" in saved:

@@ -23,8 +23,12 @@ from mobclip.splits import Folds
 TOLERANCE = 1e-4  # of a score between two machines: sums are added in another order
 
 
-def replay(place: Place, session: Session) -> dict[str, Any]:
+def replay(
+    place: Place, session: Session, own: Mapping[str, Target] | None = None
+) -> dict[str, Any]:
     """What a session says of a place.
+
+    own : targets that somebody brought along, by name
 
     Returns
     -------
@@ -56,8 +60,9 @@ def replay(place: Place, session: Session) -> dict[str, Any]:
             {"h3": cell, "score": float(score)}
             for cell, score in zip(grid.to_strings(found.cells), found.scores, strict=True)
         ]
-    if place.targets and (selection.target or selection.view == "probe"):
-        said["probe"] = _probe(place, selection)
+    targets = {**place.targets, **(own or {})}
+    if targets and (selection.target or selection.view == "probe"):
+        said["probe"] = _probe(place, selection, targets)
     painted = _painted(place, session)
     if painted:
         said["painted"] = painted
@@ -99,14 +104,15 @@ def _clusters(place: Place, selection: Selection) -> list[dict[str, Any]]:
     ]
 
 
-def _probe(place: Place, selection: Selection) -> dict[str, Any]:
-    name = selection.target or next(iter(place.targets))
-    if name not in place.targets:
+def _probe(place: Place, selection: Selection, targets: Mapping[str, Target]) -> dict[str, Any]:
+    name = selection.target or next(iter(targets))
+    if name not in targets:
         raise ConfigError(
-            f"{place.name} has no target {name!r}; it has {', '.join(place.targets)}. A target "
-            "that somebody brought along is in the file that it came from, not in the session."
+            f"{place.name} has no target {name!r}; it has {', '.join(targets)}. A target that "
+            "somebody brought along is in a session file that was saved while it was there, and "
+            "in no link."
         )
-    target = place.targets[name]
+    target = targets[name]
     embeddings = Embeddings.load(place.folder / "runs" / selection.run / "embeddings.parquet")
     model = place.folder / "runs" / selection.run / FUSION_FILE
     limits = Limits.of(

@@ -14,6 +14,7 @@ than the place's count for the cell that they lie in; one that is coarser is a u
 """
 
 from mobclip.evaluation.own_targets.column import MAX_CLASSES
+from mobclip.evaluation.own_targets.saved import MOST, PREFIX, as_json, from_json
 from mobclip.evaluation.own_targets.table_file import MAX_BYTES
 from mobclip.evaluation.own_targets.upload import BROKEN, Key, Report, Upload
 from mobclip.evaluation.own_targets.zones import Zones, zones_of
@@ -22,9 +23,13 @@ __all__ = [
     "BROKEN",
     "MAX_BYTES",
     "MAX_CLASSES",
+    "MOST",
+    "PREFIX",
     "Key",
     "Report",
     "Upload",
     "Zones",
+    "as_json",
+    "from_json",
     "zones_of",
 ]
