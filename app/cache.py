@@ -19,11 +19,19 @@ from mobclip.baselines import BASELINES, Features
 from mobclip.chips import Chips
 from mobclip.embeddings import Embeddings
 from mobclip.explain import Agreements, Gazetteer, neighbours_kept
-from mobclip.image_query import ImageQuery, image_query, why_not
+from mobclip.image_query import image_query, why_not
 from mobclip.place import Place
 from mobclip.probes import ProbeResult, ladder, probe, shown_on_cells
 from mobclip.projection import Projection, pca_projection
-from mobclip.search import Query, Ranked, SimilarityIndex, TextQuery, asked, signed_words
+from mobclip.search import (
+    ImageQuery,
+    Query,
+    Ranked,
+    SimilarityIndex,
+    TextQuery,
+    asked,
+    signed_words,
+)
 from mobclip.session import Selection
 from mobclip.storage import read_json
 

@@ -128,7 +128,7 @@ def test_the_saved_file_says_what_the_page_shows(open_app, place):
     selection = Selection(
         place=place.folder.name, view="similar", run="propagated", cell=cell, count=7
     )
-    saved = json.loads(menu._file(Session(selection=selection), files, {}))
+    saved = json.loads(menu._file(Session(selection=selection), files, {}, None))
     assert [one["h3"] for one in saved["said"]["similar"]] == app.dataframe[0].value[
         "Cell"
     ].tolist()

@@ -362,7 +362,7 @@ def test_a_saved_session_brings_the_data_along(open_app, islands: Place, tmp_pat
     run = one.selectbox(key="run").value
     selection = Selection(view="probe", place="islands-r6", run=run, target=name)
     files = cache.PlaceFiles(folder=islands.folder)
-    text = menu._file(Session(selection=selection), files, {name: target})
+    text = menu._file(Session(selection=selection), files, {name: target}, None)
     other = open_app()
     checked(other.file_uploader(key="open 0").upload("s.json", text.encode()).run())
     assert other.selectbox(key="target").value == name

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import geopandas
@@ -19,7 +20,7 @@ from mobclip.embeddings import Embeddings
 from mobclip.explain import Agreements, answer, partners
 from mobclip.place import Place
 from mobclip.search import Query, SimilarityIndex
-from mobclip.session import Selection
+from mobclip.session import Selection, Session
 
 APP = Path(__file__).parents[1] / "app"
 
@@ -416,6 +417,21 @@ def uploader(app: AppTest) -> list:
 def uploaded(app: AppTest, data: bytes, name: str = "west.png") -> AppTest:
     """The page after an image was brought along."""
     return checked(uploader(app)[0].upload(name, data, "image/png").run())
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_saved_session_brings_the_image_along(open_app, place) -> None:
+    app = uploaded(open_app(), png(checkers()))
+    menu, image = sys.modules["views.session_menu"], app.session_state["image"]
+    files = sys.modules["cache"].PlaceFiles(folder=place.folder)
+    selection = Selection(view="similar", place=place.folder.name, run="mobclip")
+    text = menu._file(Session(selection=selection), files, {}, image)
+    said = [one["h3"] for one in json.loads(text)["said"]["similar"]]
+    assert said == results(app)["Cell"].tolist()
+    again = open_app()
+    checked(again.file_uploader(key="open 0").upload("s.json", text.encode()).run())
+    assert "the image west.png" in words(again)
+    assert results(again)["Cell"].tolist() == said
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -1,5 +1,7 @@
 """An image as a query: what is read, what is refused, and that it finds places that look so."""
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -7,8 +9,8 @@ from rasterio.io import MemoryFile
 
 from mobclip import grid
 from mobclip.embeddings import Embeddings
-from mobclip.errors import ConfigError, RecordError
-from mobclip.image_query import image_query, why_not
+from mobclip.errors import ArtefactError, ConfigError, RecordError
+from mobclip.image_query import as_json, from_json, image_query, why_not
 from mobclip.place import Place
 from mobclip.search import Query, SimilarityIndex
 from mobclip.sources.chips import read_chip
@@ -102,6 +104,26 @@ def test_an_image_finds_places_that_look_like_it(place):
     assert (grid.centers(found.cells)[:, 0] < -30).all()  # the west, where there are blocks
     assert np.isfinite(found.chance).all()
     assert query.others.shape == (len(place.tables["imagery"].cells), 16)
+
+
+def test_an_image_comes_back_from_a_session_file(place):
+    image = blocks(side=96)
+    image[:, :40, :40] = np.nan
+    name, back = from_json(json.loads(json.dumps(as_json("west.png", image))))
+    assert name == "west.png"
+    assert back.shape == (3, 32, 32)
+    assert np.isnan(back).any()
+    once, again = (image_query(place, "mobclip", one).direction for one in (image, back))
+    np.testing.assert_array_equal(once, again)
+
+
+@pytest.mark.parametrize(
+    "pixels", [None, 3, [[1.0]], [[[1.0] * 32] * 31], [[["x"] * 32] * 32], [[[1e99] * 32] * 32]]
+)
+def test_an_image_of_a_session_file_is_anybodys(pixels):
+    for given in ({"name": "a", "pixels": pixels}, {"pixels": pixels}, pixels):
+        with pytest.raises(ArtefactError, match="not whole"):
+            from_json(given)
 
 
 def test_the_size_of_the_image_has_little_say(place):

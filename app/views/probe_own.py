@@ -2,6 +2,7 @@
 
 import hashlib
 
+import brought
 import cache
 import state
 import streamlit as st
@@ -48,7 +49,7 @@ def show(
 
 
 def _mine(files: PlaceFiles, selection: Selection) -> None:
-    for name, target in list(work.own(files).items()):
+    for name, target in list(brought.targets(files).items()):
         text, go, gone = st.columns([3, 1, 0.6], vertical_alignment="center", gap="small")
         text.markdown(f"**{target.title}** · {len(target.values):,} units")
         go.button(
@@ -61,7 +62,7 @@ def _mine(files: PlaceFiles, selection: Selection) -> None:
             "",
             icon=":material/delete:",
             key=f"gone-{name}",
-            on_click=lambda name=name: work.own(files).pop(name, None),
+            on_click=lambda name=name: brought.targets(files).pop(name, None),
             help="Forget it.",
         )
 
@@ -171,10 +172,7 @@ def _look(data: bytes, name: str, files: PlaceFiles) -> object:
     )
 
     def take() -> None:
-        mine = work.own(files)
-        mine[short] = target
-        while len(mine) > own_targets.MOST:
-            mine.pop(next(iter(mine)))
+        brought.add_targets(files, {short: target})
         state.change(target=short, part="", tab="score", layer="predicted")
 
     st.button(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import brought
 import cache
 import numpy as np
 import spaces
@@ -62,20 +63,12 @@ def setting(selection: Selection, files: PlaceFiles, target: Target) -> Setting:
 
 def targets(files: PlaceFiles) -> dict[str, Target]:
     """Those of the place, then those that this session brought along."""
-    return {**cache.load_place(files).targets, **own(files)}
-
-
-def own(files: PlaceFiles) -> dict[str, Target]:
-    """Targets of this session, of this place."""
-    found: dict[str, Target] = st.session_state.setdefault("own_targets", {}).setdefault(
-        files.key, {}
-    )
-    return found
+    return {**cache.load_place(files).targets, **brought.targets(files)}
 
 
 def is_own(files: PlaceFiles, target: Target) -> bool:
     """Whether it lives in this session alone."""
-    return target.name in own(files)
+    return target.name in brought.targets(files)
 
 
 def kept(key: Any, make: Callable[[], Any]) -> Any:

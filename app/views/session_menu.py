@@ -3,26 +3,27 @@
 import json
 from typing import Any
 
+import brought
 import cache
 import state
 import streamlit as st
+from brought import Image
 from cache import PlaceFiles, load_map_place, load_place
 from html_map import html_map
 
 from mobclip import __version__
 from mobclip.errors import MobclipError
-from mobclip.evaluation import own_targets
+from mobclip.image_query import image_query
 from mobclip.place import Target
 from mobclip.replay import replay
 from mobclip.session import LARGEST, Selection, Session
-from views import probe_work
 
 
 def show(selection: Selection, files: PlaceFiles) -> None:
     """A menu in the bar."""
     # Files are made in a thread that knows no session: what they need is taken along.
     session = state.whole(selection)
-    own = dict(probe_work.own(files))
+    own, image = dict(brought.targets(files)), brought.image(selection, files)
     drawn = st.session_state.setdefault("drawn", {})
     with st.popover(
         "",
@@ -42,7 +43,7 @@ def show(selection: Selection, files: PlaceFiles) -> None:
         )
         st.download_button(
             "Save this session",
-            lambda: _file(session, files, own),
+            lambda: _file(session, files, own, image),
             file_name=f"mobclip-{files.key}.session.json",
             mime="application/json",
             icon=":material/download:",
@@ -85,23 +86,19 @@ def show(selection: Selection, files: PlaceFiles) -> None:
             on_change=opened,
         )
         st.caption(
-            "The address of this page is a link to what you see, but for areas, labels and data "
-            "of your own."
+            "The address of this page is a link to what you see, but for areas, labels, images "
+            "and data of your own."
         )
     if problem := st.session_state.pop("session_problem", None):
         st.warning(problem, icon=":material/error:")
 
 
 def _open(text: str, name: str) -> None:
-    """Take a session from a file, with the targets that it brings; all of it or nothing."""
+    """Take a session from a file, with what it brings along; all of it or nothing."""
     session = Session.from_json(text, name)
     files = next((one for one in cache.places() if one.key == session.selection.place), None)
-    brought = json.loads(text).get("targets", [])
-    if files is not None and brought:
-        mine = probe_work.own(files)
-        mine |= own_targets.from_json(brought, load_place(files))
-        while len(mine) > own_targets.MOST:
-            mine.pop(next(iter(mine)))
+    if files is not None:
+        brought.take(json.loads(text), files)
     state.keep(session)
 
 
@@ -128,13 +125,15 @@ def _page(drawn: dict[str, Any], selection: Selection, files: PlaceFiles) -> byt
     )
 
 
-def _file(session: Session, files: PlaceFiles, own: dict[str, Target]) -> str:
-    """The session with the numbers that it shows, what made them, and data of one's own."""
+def _file(session: Session, files: PlaceFiles, own: dict[str, Target], image: Image | None) -> str:
+    """The session with the numbers that it shows, what made them, and what was brought along."""
     place = load_place(files)
     about = {"mobclip": __version__, "place": place.name, "key": place.provenance.get("key")}
     try:
-        said = replay(place, session, own)
+        run = session.selection.run
+        query = None if image is None else image_query(place, run, image.pixels)
+        said = replay(place, session, own=own, image=query)
     except MobclipError as error:  # the rest is kept
         said = {"problem": str(error)}
-    brought = [own_targets.as_json(one, place.cells) for one in own.values()]
-    return session.to_json(made_with=about, said=said, targets=brought)
+    more = brought.as_json(files, own, image)
+    return session.to_json(made_with=about, said=said, **more)

@@ -8,6 +8,7 @@ import hints
 import numpy as np
 import state
 import streamlit as st
+from brought import Image
 from cache import PlaceFiles
 from colours import Colouring
 
@@ -33,7 +34,7 @@ class Answer:
     agreements: dict[str, np.ndarray]  # modality -> (cells of the place,); {} without examples
     weights: dict[str, float]  # of the modalities of the place
     comparing: bool  # whether evidence is read at all
-    image: similar_ask.Image | None
+    image: Image | None
 
     @property
     def weighed(self) -> bool:
@@ -80,7 +81,7 @@ def answered(
     selection: Selection,
     files: PlaceFiles,
     weights: dict[str, float],
-    image: similar_ask.Image | None = None,
+    image: Image | None = None,
 ) -> Answer | None:
     """What a selection asks for; None where it asks for nothing."""
     direction = None

@@ -1,13 +1,13 @@
 """What is looked for: the search box, an image, and the examples as chips."""
 
-import hashlib
 import re
-from dataclasses import dataclass
 
+import brought
 import cache
 import numpy as np
 import state
 import streamlit as st
+from brought import Image
 from cache import PlaceFiles
 
 from mobclip import grid
@@ -19,16 +19,6 @@ CELL = re.compile(r"^(0x)?[0-9a-fA-F]{15,16}$")
 POSITION = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s*°?\s*[,;\s]\s*(-?\d+(?:\.\d+)?)\s*°?\s*$")
 
 CHIPS = 8  # examples that have a button
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """An image that somebody brought along; it is in no link."""
-
-    name: str
-    pixels: np.ndarray  # (bands, height, width)
-    digest: str
-    place: str
 
 
 def ask(selection: Selection, files: PlaceFiles) -> Image | None:
@@ -153,7 +143,7 @@ def _upload(selection: Selection, files: PlaceFiles) -> None:
         from mobclip.sources.chips import read_chip  # brings rasterio: only for an image
 
         file = st.session_state[key]
-        st.session_state.pop("image", None)
+        brought.set_image(None)
         if file is None:
             return
         data = file.getvalue()
@@ -162,11 +152,7 @@ def _upload(selection: Selection, files: PlaceFiles) -> None:
         except MobclipError as error:
             st.session_state["ask_problem"] = str(error)
             return
-        pixels.setflags(write=False)
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        st.session_state["image"] = Image(
-            name=file.name, pixels=pixels, digest=digest, place=files.key
-        )
+        brought.set_image(Image.of(file.name, pixels, files.key))
         # As with words: what is looked for is the image, and a click starts anew.
         state.change(cell="", query="")
 
@@ -185,7 +171,7 @@ def _upload(selection: Selection, files: PlaceFiles) -> None:
             key=key,
             on_change=given,
             help="PNG or GeoTIFF, at most 4 MB and 1024 × 1024 pixels. It is read on this machine, "
-            "kept for this visit only, and is not part of a link.",
+            "kept for this visit, and in a session that you save; it is not part of a link.",
         )
         st.caption(
             f"It should show as much ground as the place's own images of a cell do, about "
@@ -196,11 +182,10 @@ def _upload(selection: Selection, files: PlaceFiles) -> None:
 
 def _image(selection: Selection, files: PlaceFiles) -> Image | None:
     """The image that is asked for; said and left out where it cannot be."""
-    image: Image | None = st.session_state.get("image")
+    image = brought.image(selection, files)
     if image is None:
-        return None
-    if image.place != files.key or selection.cell:  # a click starts a search anew
-        _drop_image()
+        if "image" in st.session_state:
+            _drop_image()
         return None
     if problem := cache.image_problem(files, selection.run):
         st.warning(f"The image is not searched for: {problem}", icon=":material/image:")
@@ -222,7 +207,7 @@ def _image(selection: Selection, files: PlaceFiles) -> Image | None:
 
 
 def _drop_image() -> None:
-    st.session_state.pop("image", None)
+    brought.set_image(None)
     st.session_state["image_nonce"] = st.session_state.get("image_nonce", 0) + 1
 
 

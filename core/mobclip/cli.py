@@ -390,6 +390,7 @@ def replay(
     ] = None,
 ) -> None:
     """The numbers of a session that was saved in the app, without the app."""
+    from mobclip import image_query as images
     from mobclip import replay as sessions
     from mobclip.evaluation import own_targets
     from mobclip.place import Place
@@ -399,7 +400,12 @@ def replay(
     given = Session.load(session)
     place = Place.load(sessions.place_of(given, _settings.get().data))
     file = read_json(session)
-    said = sessions.replay(place, given, own_targets.from_json(file.get("targets", []), place))
+    own = own_targets.from_json(file.get("targets", []), place)
+    image = None
+    if brought := file.get("image"):
+        _, pixels = images.from_json(brought)
+        image = images.image_query(place, given.selection.run, pixels)
+    said = sessions.replay(place, given, own=own, image=image)
     console.print(f"[bold]{place.title}[/], {said['run']}")
     if "clusters" in said:
         table = Table("cluster", "cells")

@@ -1,31 +1,24 @@
 """An image as a query: where a run puts it by itself, and what other images it is beside."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from mobclip.baselines import Features
-from mobclip.errors import ConfigError
+from mobclip.errors import ArtefactError, ConfigError
 from mobclip.fusion import FUSION_FILE, Fusion
 from mobclip.place import Place
 from mobclip.recipes import MOBCLIP, PAPER
+from mobclip.search import ImageQuery
 
 IMAGERY = "imagery"
 OTHERS = 2_000  # images of other cells, at most
+MOST_BANDS, MOST = 32, 1e30  # of an image in a session file
 LEAST_VALID = 0.5  # share of an image that must hold data
 
 Towers = Callable[[np.ndarray], np.ndarray]  # (n, columns of the table) tokens -> (n, dims)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageQuery:
-    """Where an image lies in the space of a run."""
-
-    direction: Float32[np.ndarray, " dims"]
-    others: Float32[np.ndarray, "pool dims"]  # where the images of other cells lie
-    as_far: float  # share of the place's own images that are as far from the average one, 0 to 1
 
 
 def why_not(place: Place, run: str) -> str:
@@ -105,6 +98,38 @@ def as_chip(
     from mobclip.modalities.imagery import PIXELS
 
     return _square(image, PIXELS)
+
+
+def as_json(name: str, image: Float32[np.ndarray, "bands height width"]) -> dict[str, Any]:
+    """What a search sees of an image, the pixels of a chip, as plain values; None: no data."""
+    from mobclip.modalities.imagery import PIXELS
+
+    chip = _square(image, PIXELS).astype(object)
+    chip[chip != chip] = None  # NaN is not in JSON
+    return {"name": name, "pixels": chip.tolist()}
+
+
+def from_json(given: Any) -> tuple[str, Float32[np.ndarray, "bands pixels pixels"]]:
+    """Name of an image, and one that `image_query` sees as it saw that of `as_json`.
+
+    Raises
+    ------
+    ArtefactError : it is of another form
+    """
+    from mobclip.modalities.imagery import PIXELS
+
+    try:
+        image = np.array(given["pixels"], np.float64)
+        name = str(given["name"])[:200]
+        right = image.ndim == 3 and image.shape[1:] == (PIXELS, PIXELS)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        right = False
+    if not right or not 1 <= len(image) <= MOST_BANDS or (np.abs(image) > MOST).any():
+        raise ArtefactError(
+            f"the image of the session is not whole: 1 to {MOST_BANDS} bands of {PIXELS} × "
+            f"{PIXELS} numbers are. Bring the image again."
+        )
+    return name, image.astype(np.float32)
 
 
 def _as_far(place: Place, token: np.ndarray) -> float:

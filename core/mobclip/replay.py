@@ -17,6 +17,7 @@ from mobclip.place import Place, Target, TargetKind
 from mobclip.probes import PROTOCOLS, folds_of, learning, metrics, probe
 from mobclip.probes.labels import LabelProbe, Painted, is_number
 from mobclip.probes.learning import Limits
+from mobclip.search import ImageQuery
 from mobclip.session import Selection, Session
 from mobclip.splits import Folds
 
@@ -24,11 +25,16 @@ TOLERANCE = 1e-4  # of a score between two machines: sums are added in another o
 
 
 def replay(
-    place: Place, session: Session, own: Mapping[str, Target] | None = None
+    place: Place,
+    session: Session,
+    *,
+    own: Mapping[str, Target] | None = None,
+    image: ImageQuery | None = None,
 ) -> dict[str, Any]:
     """What a session says of a place.
 
     own : targets that somebody brought along, by name
+    image : that is searched for, in the space of the run
 
     Returns
     -------
@@ -54,7 +60,7 @@ def replay(
     said: dict[str, Any] = {"place": place.folder.name, "run": selection.run}
     if selection.colour == "clusters":
         said["clusters"] = _clusters(place, selection)
-    found = explain.answer(place, selection, session.area)
+    found = explain.answer(place, selection, session.area, image)
     if found is not None:
         said["similar"] = [
             {"h3": cell, "score": float(score)}

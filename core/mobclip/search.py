@@ -423,6 +423,15 @@ def signed_words(text: str) -> tuple[str, str]:
     return " ".join(one for one in parts if not re.match(r"[-−]\w", one)), " ".join(off)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageQuery:
+    """Where an image lies in the space of a run."""
+
+    direction: Float32[np.ndarray, " dims"]
+    others: Float32[np.ndarray, "pool dims"]  # where the images of other cells lie
+    as_far: float  # share of the place's own images that are as far from the average one, 0 to 1
+
+
 def asked(
     selection: Selection,
     words: Callable[[str], np.ndarray] | None,

@@ -8,25 +8,34 @@ from mobclip import grid
 from mobclip.embeddings import Embeddings
 from mobclip.explain.agreement import Agreements, weighted
 from mobclip.place import Place
-from mobclip.search import Found, SimilarityIndex, TextQuery, asked, signed_words
+from mobclip.search import Found, ImageQuery, SimilarityIndex, TextQuery, asked, signed_words
 from mobclip.session import Selection
 
 
-def answer(place: Place, selection: Selection, area: Sequence[str] = ()) -> Found | None:
+def answer(
+    place: Place,
+    selection: Selection,
+    area: Sequence[str] = (),
+    image: ImageQuery | None = None,
+) -> Found | None:
     """The similar places of a selection in its run; None where it asks for nothing.
 
-    An image is no part of a selection: what was searched by one is not answered here.
-
     area : cells that were drawn on the map; they count if the selection stays `inside`
+    image : that is asked for too, in the space of the run
     """
     run = place.folder / "runs" / selection.run
     index = SimilarityIndex(Embeddings.load(run / "embeddings.parquet"))
     words = TextQuery(run=run, featurizer=place.folder / "featurizers" / "poi")
-    query = asked(selection, words if words.available else None)
+    query = asked(
+        selection,
+        words if words.available else None,
+        image=None if image is None else image.direction,
+    )
     if query is None:
         return None
     text = " ".join(signed_words(selection.query)).strip()
-    ranked = index.ranked(query, others=words.others(text) if text else None)
+    others = words.others(text) if text else None if image is None else image.others
+    ranked = index.ranked(query, others=others)
     weights = {name: selection.weight(name) for name in place.modalities}
     if len(set(weights.values())) > 1:
         scores = weighted(ranked.own, Agreements(place).of(query), weights)
