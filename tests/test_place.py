@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from mobclip.errors import ArtefactError, ConfigError
-from mobclip.place import Target, load_targets, save_targets
+from mobclip.place import Place, Target, load_targets, save_place, save_targets
 from mobclip.storage import read_json, read_parquet, write_json, write_parquet
 
 
@@ -204,3 +204,23 @@ def test_the_command_line_can_be_told_of_a_place(toy_place) -> None:
     assert made.arguments == f"synthetic --cells 600 --resolution {toy_place.resolution}"
     numbered = replace(toy_place, name="area-51")  # a real place may end in a number
     assert numbered.arguments.startswith("area-51 ")
+
+
+def test_who_has_evidence_is_known_without_reading_tokens(tmp_path: Path, toy_place) -> None:
+    kept = save_place(
+        tmp_path / "toy-r6",
+        name="toy",
+        title="Toy",
+        resolution=toy_place.resolution,
+        cells=toy_place.cells,
+        tables=toy_place.tables,
+        graph=toy_place.graph,
+        targets=toy_place.targets,
+        provenance={"key": "toy"},
+    )
+    again = Place.load(kept.folder)
+    for name, mask in again.present.items():
+        np.testing.assert_array_equal(mask, toy_place.present[name])
+    assert "tables" not in vars(again)
+    for name, table in again.tables.items():
+        np.testing.assert_array_equal(again.present[name], table.aligned(again.cells)[1])

@@ -281,8 +281,8 @@ class Place:
         if IMAGERY not in self.modalities or not folder.is_dir():
             return None
         chips = Chips.load(folder)
-        tokens = read_parquet(self.folder / "tokens" / f"{IMAGERY}.parquet", ["cell"])["cell"]
-        if not np.array_equal(chips.cells, tokens.to_numpy()):
+        tokens = self._cells_on_disk(IMAGERY)
+        if not np.array_equal(chips.cells, tokens):
             raise ArtefactError(
                 f"{folder} has pictures of {len(chips.cells):,} cells, which are not the "
                 f"{len(tokens):,} that have imagery tokens. Run `mobclip tokenize "
@@ -293,10 +293,21 @@ class Place:
     @cached_property
     def present(self) -> dict[str, np.ndarray]:
         """modality -> (cells,) bool: which cells have evidence of it."""
-        masks = {name: table.aligned(self.cells)[1] for name, table in self.tables.items()}
+        # Tokens of a nation are large: where nobody has asked for them, they are not read.
+        loaded, on_disk = vars(self).get("tables"), self._cells_on_disk
+        masks = {
+            name: grid.locate(loaded[name].cells if loaded else on_disk(name), self.cells)[1]
+            for name in self.modalities
+            if name != MOBILITY
+        }
         if self.graph is not None:
             masks[MOBILITY] = self.graph.present
         return {name: masks[name] for name in self.modalities}
+
+    def _cells_on_disk(self, name: str) -> UInt64[np.ndarray, " tokens"]:
+        """Cells with a token of a modality."""
+        path = self.folder / "tokens" / f"{name}.parquet"
+        return read_parquet(path, ["cell"])["cell"].to_numpy()
 
     @cached_property
     def targets(self) -> dict[str, Target]:
