@@ -433,6 +433,12 @@ def test_downloads_hold_the_cells_and_where_they_come_from(open_app, place, monk
     table = pq.read_table(io.BytesIO(given["GeoParquet"][0]()))
     assert table["h3"].to_pylist() == list(names)
     assert "embedding" in table.column_names
+    # Where nothing is selected: all cells.
+    open_app(tab="Selection")
+    table = pq.read_table(io.BytesIO(given["GeoParquet"][0]()))
+    assert table["h3"].to_pylist() == grid.to_strings(place.cells)
+    run = Embeddings.load(place.folder / "runs" / "demographics" / "embeddings.parquet")
+    np.testing.assert_array_equal(np.stack(table["embedding"].to_numpy()), run.vectors)
 
 
 def test_means_of_every_kind_of_target(monkeypatch) -> None:

@@ -66,6 +66,9 @@ def card(selection: Selection, files: PlaceFiles) -> None:
             "its top), or around dots in “Space”.",
             icon=":material/select:",
         )
+        place = cache.load_place(files)
+        st.markdown(f"**All {len(place.cells):,} cells** as a file")
+        _downloads(np.arange(len(place.cells)), selection, files)
         return
     place = cache.load_place(files)
     km2 = float(grid.areas_km2(place.cells[chosen]).sum())
@@ -145,7 +148,7 @@ def summary(target: Target, values: np.ndarray) -> str:
 
 
 def _downloads(chosen: np.ndarray, selection: Selection, files: PlaceFiles) -> None:
-    name = f"selection-{selection.place}-{len(chosen)}-cells"
+    name = f"mobclip-{selection.place}-{selection.run}-{len(chosen)}-cells"
 
     def whole(*, vectors: bool) -> "export.pa.Table":
         place = cache.load_place(files)
@@ -165,7 +168,9 @@ def _downloads(chosen: np.ndarray, selection: Selection, files: PlaceFiles) -> N
             {
                 "place": selection.place,
                 "run": selection.run,
-                "what": "cells that were selected on the map",
+                "what": "cells that were selected on the map"
+                if len(chosen) < len(place.cells)
+                else "all cells of the place",
                 "embedding key": made.get("key"),
                 "licences": made.get("licences"),
                 "generated": place.provenance.get("generated"),
