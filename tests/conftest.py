@@ -8,7 +8,8 @@ import pytest
 import shapely
 from scipy import sparse
 
-from mobclip import grid
+from mobclip import grid, pipeline
+from mobclip.config import FusionConfig
 from mobclip.graph import MobilityGraph
 from mobclip.place import Place, Target, save_place
 from mobclip.table import CellTable
@@ -29,6 +30,19 @@ def mirror() -> Path:
     if not value or not Path(value).is_dir():
         pytest.skip("real data: set MOBCLIP_MIRROR to the folder that holds chicago/ and nyc/")
     return Path(value)
+
+
+@pytest.fixture(scope="session")
+def chicago(mirror: Path, manifest_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Real Chicago at resolution 8, with two runs of it."""
+    data = tmp_path_factory.mktemp("chicago")
+    workspace = pipeline.Workspace.open(manifest=manifest_path, data=data, mirror=mirror)
+    place = pipeline.tokenize(workspace, workspace.spec("chicago", resolution=8))
+    for run, config in (("pca", None), ("mobclip", FusionConfig(epochs=1, hidden_units=64))):
+        pipeline.embed(workspace, place, run, config=config)
+        pipeline.project(workspace, place, run)
+    pipeline.probe(workspace, place, seeds=[0])
+    return place
 
 
 @pytest.fixture(scope="session")

@@ -5,25 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from mobclip import grid, pipeline
-from mobclip.config import FusionConfig
+from mobclip import grid
 from mobclip.replay import replay
 from mobclip.session import Selection, Session
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def chicago(mirror, manifest_path, tmp_path_factory):
-    """Chicago at resolution 8, with two runs of it."""
-    data = tmp_path_factory.mktemp("chicago")
-    workspace = pipeline.Workspace.open(manifest=manifest_path, data=data, mirror=mirror)
-    place = pipeline.tokenize(workspace, workspace.spec("chicago", resolution=8))
-    for run, config in (("pca", None), ("mobclip", FusionConfig(epochs=1, hidden_units=64))):
-        pipeline.embed(workspace, place, run, config=config)
-        pipeline.project(workspace, place, run)
-    pipeline.probe(workspace, place, seeds=[0])
-    return place
 
 
 @pytest.fixture
