@@ -62,12 +62,12 @@ def set_image(one: Image | None) -> None:
         st.session_state["image"] = one
 
 
-def as_json(files: PlaceFiles, own: Mapping[str, Target], image: Image | None) -> dict[str, Any]:
+def as_json(files: PlaceFiles, own: Mapping[str, Target], asked: Image | None) -> dict[str, Any]:
     """What stands in the file of a session; what is brought is given, so that any thread can."""
     cells = load_place(files).cells
     said: dict[str, Any] = {"targets": [own_targets.as_json(one, cells) for one in own.values()]}
-    if image is not None:
-        said["image"] = image_query.as_json(image.name, image.pixels)
+    if asked is not None:
+        said["image"] = image_query.as_json(asked.name, asked.pixels)
     return said
 
 
