@@ -15,6 +15,7 @@ from mobclip.spectral import flow_vectors
 from mobclip.textmap import TEXT_PREFIX
 
 DIMS = 128
+AT_ONCE = 65_536  # rows
 FLOW_DIMS = 64  # singular vectors of each of the two flow matrices
 MAGNITUDES = ("log_outflow", "log_inflow")  # mobility columns that are no singular vectors
 
@@ -270,12 +271,25 @@ def principal_axes(values: np.ndarray, dims: int) -> Float32[np.ndarray, "column
 
 def centred(values: np.ndarray) -> Float32[np.ndarray, "cells columns"]:
     """Values less the mean of each column."""
-    return (values - values.mean(0, dtype=np.float64)).astype(np.float32)
+    mean = values.mean(0, dtype=np.float64)
+    even = np.empty(values.shape, np.float32)
+    for part in _parts(len(values)):
+        even[part] = values[part] - mean
+    return even
 
 
 def _covariance(values: np.ndarray) -> Float64[np.ndarray, "columns columns"]:
-    even = centred(values)
-    return (even.T @ even).astype(np.float64) / len(values)
+    mean = values.mean(0, dtype=np.float64)
+    total = np.zeros((values.shape[1], values.shape[1]))
+    for part in _parts(len(values)):
+        even = (values[part] - mean).astype(np.float32)
+        total += even.T @ even
+    return total / len(values)
+
+
+def _parts(rows: int) -> list[slice]:
+    """So that double precision is never held of all rows of a nation."""
+    return [slice(start, start + AT_ONCE) for start in range(0, rows, AT_ONCE)]
 
 
 def _check_modality(place: Place, name: str) -> None:

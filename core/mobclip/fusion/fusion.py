@@ -184,14 +184,17 @@ class Fusion:
             each = [_blocks(one[name], settings) for one in gathered]
             for kind in each[0]:
                 blocks[f"{name}.{kind}"] = np.concatenate([one[kind] for one in each])
+        del gathered, each  # of a nation these are gigabytes
         means = {name: block.mean(0, dtype=np.float64) for name, block in blocks.items()}
         weight = _weights(blocks, means, settings)
+        widths = [block.shape[1] for block in blocks.values()]
         stacked = np.hstack(
             [
                 ((block - means[name]) * weight[name.rsplit(".", 1)[1]]).astype(np.float32)
                 for name, block in blocks.items()
             ]
         )
+        del blocks
         # What neighbours share is less of an accident than what varies from cell to cell: means
         # over neighbours stand beside the cells when the axes are chosen.
         ends = np.cumsum([len(place.cells) for place in places])[:-1]
@@ -199,8 +202,9 @@ class Fusion:
             spatial_kernel(place.cells) @ part
             for place, part in zip(places, np.split(stacked, ends), strict=True)
         ]
-        lasting = np.sqrt(settings.persistence) * centred(np.concatenate(around))
-        axes = principal_axes(np.concatenate([stacked, lasting.astype(np.float32)]), settings.dims)
+        lasting = np.float32(np.sqrt(settings.persistence)) * centred(np.concatenate(around))
+        del around
+        axes = principal_axes(np.concatenate([stacked, lasting]), settings.dims)
         if axes.shape[1] == 0:
             names = ", ".join(place.name for place in places)
             raise ConfigError(
@@ -209,7 +213,6 @@ class Fusion:
             )
         spread = (stacked @ axes).std(0)
         axes = axes * (spread / spread[0]) ** settings.emphasis
-        ends = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
         return cls(
             modalities=modalities,
             readers=readers,
@@ -219,7 +222,7 @@ class Fusion:
             places=tuple(place.name for place in places),
             axes={
                 name: (part * weight[name.rsplit(".", 1)[1]]).astype(np.float32)
-                for name, part in zip(blocks, np.split(axes, ends), strict=True)
+                for name, part in zip(means, np.split(axes, np.cumsum(widths)[:-1]), strict=True)
             },
             means={name: mean.astype(np.float32) for name, mean in means.items()},
             settings=settings,
