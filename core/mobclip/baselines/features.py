@@ -1,6 +1,6 @@
 """Features: the evidence of a place as comparable columns, of which baselines are made."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -271,25 +271,25 @@ def principal_axes(values: np.ndarray, dims: int) -> Float32[np.ndarray, "column
 
 def centred(values: np.ndarray) -> Float32[np.ndarray, "cells columns"]:
     """Values less the mean of each column."""
-    mean = values.mean(0, dtype=np.float64)
     even = np.empty(values.shape, np.float32)
-    for part in _parts(len(values)):
-        even[part] = values[part] - mean
+    for part, rows in _centred_parts(values):
+        even[part] = rows
     return even
 
 
 def _covariance(values: np.ndarray) -> Float64[np.ndarray, "columns columns"]:
-    mean = values.mean(0, dtype=np.float64)
     total = np.zeros((values.shape[1], values.shape[1]))
-    for part in _parts(len(values)):
-        even = (values[part] - mean).astype(np.float32)
-        total += even.T @ even
+    for _, rows in _centred_parts(values):
+        total += rows.T @ rows
     return total / len(values)
 
 
-def _parts(rows: int) -> list[slice]:
-    """So that double precision is never held of all rows of a nation."""
-    return [slice(start, start + AT_ONCE) for start in range(0, rows, AT_ONCE)]
+def _centred_parts(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """`centred`, some rows at a time: double precision is never held of all rows of a nation."""
+    mean = values.mean(0, dtype=np.float64)
+    for start in range(0, len(values), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        yield part, (values[part] - mean).astype(np.float32)
 
 
 def _check_modality(place: Place, name: str) -> None:
