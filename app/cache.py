@@ -14,7 +14,7 @@ import numpy as np
 import streamlit as st
 from map_component import MapPlace
 
-from mobclip import grid
+from mobclip import explain, grid
 from mobclip.baselines import BASELINES, Features
 from mobclip.chips import Chips
 from mobclip.embeddings import Embeddings
@@ -23,15 +23,7 @@ from mobclip.image_query import image_query, why_not
 from mobclip.place import Place
 from mobclip.probes import ProbeResult, ladder, probe, shown_on_cells
 from mobclip.projection import Projection, pca_projection
-from mobclip.search import (
-    ImageQuery,
-    Query,
-    Ranked,
-    SimilarityIndex,
-    TextQuery,
-    asked,
-    signed_words,
-)
+from mobclip.search import ImageQuery, Query, Ranked, SimilarityIndex, TextQuery
 from mobclip.session import Selection
 from mobclip.storage import read_json
 
@@ -347,18 +339,8 @@ def _ranked(
     _image: ImageQuery | None,
 ) -> Ranked | None:
     cell, like, unlike, text = about
-    words = text_query(files, run)
-    query = asked(
-        Selection(cell=cell, like=like, unlike=unlike, query=text),
-        words if words.available else None,
-        image=_image.direction if _image else None,
-    )
-    if query is None:
-        return None
-    others = words.others(" ".join(signed_words(text))) if text else None
-    if others is None and _image:
-        others = _image.others
-    return load_index(files, run).ranked(query, others=others)
+    selection = Selection(cell=cell, like=like, unlike=unlike, query=text)
+    return explain.ranked(load_index(files, run), text_query(files, run), selection, _image)
 
 
 def image_problem(files: PlaceFiles, run: str) -> str:

@@ -10,7 +10,7 @@
 """
 
 from mobclip.explain.agreement import Agreements, Weights, weighted
-from mobclip.explain.answer import answer
+from mobclip.explain.answer import answer, ranked
 from mobclip.explain.gazetteer import Gazetteer, Named
 from mobclip.explain.reasons import (
     Bin,
@@ -37,5 +37,6 @@ __all__ = [
     "nearest_examples",
     "neighbours_kept",
     "partners",
+    "ranked",
     "weighted",
 ]

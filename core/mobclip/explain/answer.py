@@ -8,8 +8,41 @@ from mobclip import grid
 from mobclip.embeddings import Embeddings
 from mobclip.explain.agreement import Agreements, weighted
 from mobclip.place import Place
-from mobclip.search import Found, ImageQuery, SimilarityIndex, TextQuery, asked, signed_words
+from mobclip.search import (
+    Found,
+    ImageQuery,
+    Ranked,
+    SimilarityIndex,
+    TextQuery,
+    asked,
+    signed_words,
+)
 from mobclip.session import Selection
+
+
+def ranked(
+    index: SimilarityIndex,
+    words: TextQuery,
+    selection: Selection,
+    image: ImageQuery | None = None,
+) -> Ranked | None:
+    """All cells in the order of what a selection asks for; None where it asks for nothing.
+
+    words : of the run of the index; where it is not `available`, words cannot be asked for
+    image : that is asked for too, in the space of the run
+    """
+    query = asked(
+        selection,
+        words if words.available else None,
+        image=image.direction if image else None,
+    )
+    if query is None:
+        return None
+    text = " ".join(signed_words(selection.query)).strip()
+    others = words.others(text) if text else None
+    if others is None and image:
+        others = image.others
+    return index.ranked(query, others=others)
 
 
 def answer(
@@ -26,23 +59,16 @@ def answer(
     run = place.folder / "runs" / selection.run
     index = SimilarityIndex(Embeddings.load(run / "embeddings.parquet"))
     words = TextQuery(run=run, featurizer=place.folder / "featurizers" / "poi")
-    query = asked(
-        selection,
-        words if words.available else None,
-        image=None if image is None else image.direction,
-    )
-    if query is None:
+    found = ranked(index, words, selection, image)
+    if found is None:
         return None
-    text = " ".join(signed_words(selection.query)).strip()
-    others = words.others(text) if text else None if image is None else image.others
-    ranked = index.ranked(query, others=others)
     weights = {name: selection.weight(name) for name in place.modalities}
     if len(set(weights.values())) > 1:
-        scores = weighted(ranked.own, Agreements(place).of(query), weights)
-        ranked = ranked.by(scores)
+        scores = weighted(found.own, Agreements(place).of(found.query), weights)
+        found = found.by(scores)
     inside = None
     if selection.inside and area:
         inside = np.isin(index.embeddings.cells, grid.from_strings(list(area)))
-    return ranked.best(
+    return found.best(
         selection.count, least=selection.least, inside=inside, apart_km=selection.apart
     )
