@@ -88,9 +88,20 @@ class Other:
 
 
 def known_of(files: PlaceFiles, run: str) -> tuple[str, ...]:
-    """Modalities that a run can do without; none where its model cannot be asked."""
+    """Modalities that a run can do without; none where its model cannot be asked.
+
+    Those of the place that the model was given: one of several places has fewer.
+    """
     path = files.folder / "runs" / run / FUSION_FILE
-    return cache.load_place(files).modalities if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    there = _given(path, cache.stamp(path))
+    return tuple(name for name in cache.load_place(files).modalities if name in there)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _given(model: Path, version: Stamp | None) -> tuple[str, ...]:
+    return Fusion.load(model).modalities
 
 
 def embeddings(files: PlaceFiles, space: Space) -> Embeddings:

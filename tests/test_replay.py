@@ -95,6 +95,29 @@ def test_the_probe_is_that_of_the_place_and_with_sliders_that_of_the_sliders(pla
     assert replay(place, Session(selection=between))["probe"] == said["probe"]
 
 
+def test_a_model_of_fewer_modalities_than_the_place_has_can_do_without_its_own(place):
+    fewer = place.varied("poi and mobility", modalities=["poi", "mobility"])
+    fusion = Fusion.fit([fewer], FusionConfig(dims=6))
+    folder = place.folder / "runs" / "joint"
+    folder.mkdir(parents=True, exist_ok=True)
+    fusion.save(folder / FUSION_FILE)
+    Embeddings(name="joint", cells=place.cells, vectors=fusion.embed(place)).save(
+        folder / "embeddings.parquet"
+    )
+    asked = Selection(run="joint", target="kind", using=("poi",))
+    said = replay(place, Session(selection=asked))["probe"]
+    target = place.targets["kind"]
+    vectors = fusion.embed(place, states={"mobility": GONE})
+    folds = Folds(of_unit=folds_of(target.cell_of_unit(place.cells), protocol="blocks", seed=0))
+    by_hand = learning.learned(
+        target.units_of(vectors.astype(np.float64)), target.actual, folds, kind=target.kind
+    )
+    assert said["blocks"] == by_hand.score
+    # All that it was given is all: nothing is hidden.
+    whole = replay(place, Session(selection=replace(asked, using=("poi", "mobility"))))["probe"]
+    assert whole == replay(place, Session(selection=replace(asked, using=())))["probe"]
+
+
 def test_painted_labels_are_scored_or_what_is_missing_is_said(place):
     cells = grid.to_strings(place.cells)
     kind = place.targets["kind"].actual[:, 0]

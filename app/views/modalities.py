@@ -5,6 +5,7 @@ from itertools import combinations
 import cache
 import colours
 import numpy as np
+import spaces
 import state
 import streamlit as st
 from cache import PlaceFiles
@@ -98,7 +99,7 @@ def _choices(files: PlaceFiles, run: str | None) -> dict[str, str]:
     found = {"evidence": "Evidence: how many kinds"}
     found |= {f"has:{name}": f"Evidence: {called[name].lower()}" for name in called}
     if run is not None:
-        given = shared.modalities(files, run)
+        given = spaces.known_of(files, run)
         found |= {f"influence:{name}": f"Influence: {called[name].lower()}" for name in given}
         found |= {
             f"disagree:{one}:{other}": f"Disagreement: {called[one].lower()} and "

@@ -39,17 +39,6 @@ def _points(folder: Path, version: Stamp | None) -> Points:
     return Points(cache.load_place(PlaceFiles(folder=folder)))
 
 
-def modalities(files: PlaceFiles, run: str) -> tuple[str, ...]:
-    """Those of the place that the model was given: one of several places has fewer."""
-    there = _modalities(*_key(files, run)[:2])
-    return tuple(name for name in cache.load_place(files).modalities if name in there)
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _modalities(model: Path, version: Stamp | None) -> tuple[str, ...]:
-    return Fusion.load(model).modalities
-
-
 def influences(files: PlaceFiles, run: str) -> dict[str, np.ndarray]:
     """Modality -> how far every cell moves without it."""
     place = cache.load_place(files)

@@ -57,9 +57,10 @@ def replay(
         raise ArtefactError(
             f"{place.name} has no run {selection.run!r}; it has {has}. Make it: `mobclip embed`."
         )
+    embeddings = Embeddings.load(path)
     said: dict[str, Any] = {"place": place.folder.name, "run": selection.run}
     if selection.colour == "clusters":
-        said["clusters"] = _clusters(place, selection)
+        said["clusters"] = _clusters(place, embeddings, selection.clusters)
     found = explain.answer(place, selection, session.area, image)
     if found is not None:
         said["similar"] = [
@@ -68,8 +69,8 @@ def replay(
         ]
     targets = {**place.targets, **(own or {})}
     if targets and (selection.target or selection.view == "probe"):
-        said["probe"] = _probe(place, selection, targets)
-    painted = _painted(place, session)
+        said["probe"] = _probe(place, embeddings, selection, targets)
+    painted = _painted(place, embeddings, session)
     if painted:
         said["painted"] = painted
     if selection.cell and selection.edits:
@@ -98,9 +99,8 @@ def _unlike(name: str, saved: Any, again: Any) -> list[str]:
     return [] if saved == again else [f"{name}: saved {saved}, now {again}"]
 
 
-def _clusters(place: Place, selection: Selection) -> list[dict[str, Any]]:
-    embeddings = Embeddings.load(place.folder / "runs" / selection.run / "embeddings.parquet")
-    found = cluster(embeddings, selection.clusters)
+def _clusters(place: Place, embeddings: Embeddings, count: int) -> list[dict[str, Any]]:
+    found = cluster(embeddings, count)
     labels = np.full(len(place.cells), -1)
     labels[np.searchsorted(place.cells, embeddings.cells)] = found.labels
     names = Traits(place).name(labels, len(found.sizes))
@@ -110,7 +110,9 @@ def _clusters(place: Place, selection: Selection) -> list[dict[str, Any]]:
     ]
 
 
-def _probe(place: Place, selection: Selection, targets: Mapping[str, Target]) -> dict[str, Any]:
+def _probe(
+    place: Place, embeddings: Embeddings, selection: Selection, targets: Mapping[str, Target]
+) -> dict[str, Any]:
     name = selection.target or next(iter(targets))
     if name not in targets:
         raise ConfigError(
@@ -119,14 +121,11 @@ def _probe(place: Place, selection: Selection, targets: Mapping[str, Target]) ->
             "in no link."
         )
     target = targets[name]
-    embeddings = Embeddings.load(place.folder / "runs" / selection.run / "embeddings.parquet")
     model = place.folder / "runs" / selection.run / FUSION_FILE
-    limits = Limits.of(
-        selection,
-        units=len(target.values),
-        dims=embeddings.dims,
-        known=place.modalities if model.is_file() else (),
-    )
+    fusion = Fusion.load(model) if model.is_file() else None
+    # A model of several places was given fewer modalities than one of them may have.
+    known = tuple(one for one in place.modalities if fusion and one in fusion.modalities)
+    limits = Limits.of(selection, units=len(target.values), dims=embeddings.dims, known=known)
     if limits == Limits():
         recipe = BASELINES.get(selection.run)
         kind = recipe.probe if recipe else "ridge"
@@ -134,9 +133,9 @@ def _probe(place: Place, selection: Selection, targets: Mapping[str, Target]) ->
         scores = {str(one): result.scores[one].mean for one in PROTOCOLS}
     else:
         vectors = embeddings.vectors
-        if limits.using:
-            gone = [one for one in place.modalities if one not in limits.using]
-            vectors = Fusion.load(model).embed(place, states=dict.fromkeys(gone, GONE))
+        if fusion and limits.using:
+            gone = [one for one in known if one not in limits.using]
+            vectors = fusion.embed(place, states=dict.fromkeys(gone, GONE))
         scores = _limited(place, vectors, target, limits)
     return {"target": name, "metric": metrics.PRIMARY[target.kind], **scores}
 
@@ -158,7 +157,7 @@ def _limited(place: Place, vectors: np.ndarray, target: Target, limits: Limits) 
     }
 
 
-def _painted(place: Place, session: Session) -> dict[str, Any]:
+def _painted(place: Place, embeddings: Embeddings, session: Session) -> dict[str, Any]:
     if not session.labels:
         return {}
     kind: TargetKind = "number" if all(map(is_number, session.labels.values())) else "class"
@@ -168,8 +167,7 @@ def _painted(place: Place, session: Session) -> dict[str, Any]:
         del said["classes"]
     if painted.missing:
         return {**said, "missing": painted.missing}
-    run = place.folder / "runs" / session.selection.run
-    vectors = Embeddings.load(run / "embeddings.parquet").vectors.astype(np.float64)
+    vectors = embeddings.vectors.astype(np.float64)
     score = LabelProbe(painted=painted, features=vectors, cells=place.cells).score
     if isinstance(score, str):
         return {**said, "missing": score}
