@@ -13,6 +13,7 @@ from mobclip.config import FusionConfig
 from mobclip.graph import MobilityGraph
 from mobclip.place import Place, Target, save_place
 from mobclip.table import CellTable
+from pages import checked
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -237,10 +238,7 @@ def open_app(app_data: Path, monkeypatch: pytest.MonkeyPatch):
         app = testing.AppTest.from_file(str(app_folder / "main.py"), default_timeout=60)
         for name, value in address.items():
             app.query_params[name] = value
-        app.run()
-        assert not app.exception, [one.message for one in app.exception]
-        assert not app.error, [one.value for one in app.error]
-        return app
+        return checked(app.run())
 
     return run
 

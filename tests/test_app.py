@@ -1,7 +1,6 @@
 """The app's three views through Streamlit's AppTest: what they say, not how they are drawn."""
 
 import gc
-import json
 import shutil
 import sys
 import threading
@@ -23,6 +22,7 @@ from mobclip import grid, pipeline
 from mobclip.place import Place, save_targets
 from mobclip.probes import Score
 from mobclip.storage import read_json, write_json
+from pages import checked, sent
 
 APP = Path(__file__).parents[1] / "app"
 COVERS = ("bog", "city", "cliff", "dune", "field", "forest", "heath", "lake", "meadow", "port")
@@ -69,21 +69,6 @@ def kinds_data(
     workspace = pipeline.Workspace.open(manifest=manifest_path, data=data)
     pipeline.probe(workspace, Place.load(folder), seeds=(0,))
     return data
-
-
-def checked(app: AppTest) -> AppTest:
-    """No run may raise."""
-    assert not app.exception, [one.message for one in app.exception]
-    assert not app.error, [one.value for one in app.error]
-    return app
-
-
-def sent(app: AppTest) -> dict:
-    """Header of what the map component got."""
-    (component,) = app.get("bidi_component")
-    data = component.proto.bytes
-    length = int.from_bytes(data[:4], "little")
-    return json.loads(data[4 : 4 + length])
 
 
 def tables(app: AppTest) -> list[list[list[dict]]]:

@@ -18,6 +18,7 @@ from mobclip import grid
 from mobclip.embeddings import Embeddings
 from mobclip.place import Place
 from mobclip.projection import Projection, aligned, oklab_colours, overlap
+from pages import checked, sent
 
 APP = Path(__file__).parents[1] / "app"
 
@@ -68,17 +69,6 @@ def embedded(app_data: Path) -> Embeddings:
     return Embeddings.load(app_data / "places/islands-r6/runs/demographics/embeddings.parquet")
 
 
-def checked(app: AppTest) -> AppTest:
-    assert not app.exception, [one.message for one in app.exception]
-    assert not app.error, [one.value for one in app.error]
-    return app
-
-
-def header(app: AppTest) -> dict:
-    data = app.get("bidi_component")[0].proto.bytes
-    return json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
-
-
 def said(app: AppTest) -> str:
     kinds = (app.markdown, app.caption, app.info, app.warning)
     texts = [str(one.value) for kind in kinds for one in kind]
@@ -108,14 +98,14 @@ def test_every_colouring_is_drawn_with_a_legend(open_app, place) -> None:
         assert len(option) <= 45, "does not fit the panel"
     for colour in ("embedding", "clusters", "dim", "similarity", "target:visitors", "has:poi"):
         checked(app.selectbox(key="colour").set_value(colour).run())
-        shown[colour] = header(app)
+        shown[colour] = sent(app)
         assert shown[colour]["legend"]["title"]
     assert len({one["colours"] for one in shown.values()}) == len(shown)
     # A target has two sides: what was measured, and what is predicted.
     checked(app.selectbox(key="colour").set_value("target:visitors").run())
     checked(app.segmented_control(key="side").set_value("predicted").run())
     assert address(app, "colour") == "predicted:visitors"
-    assert header(app)["legend"]["title"].startswith("Predicted: Visitors")
+    assert sent(app)["legend"]["title"].startswith("Predicted: Visitors")
     assert app.selectbox(key="colour").value == "target:visitors"
 
 
@@ -138,7 +128,7 @@ def test_colours_follow_todays_rule_not_the_file(
 @pytest.mark.parametrize("colour", ["dim:999", "dim:x", "nonsense", "predicted:nothing", "overlap"])
 def test_what_a_link_asks_for_in_vain_still_opens(open_app, colour) -> None:
     app = open_app(colour=colour)
-    assert header(app)["legend"]
+    assert sent(app)["legend"]
     if colour == "overlap":
         assert "Choose another embedding" in said(app)
 
@@ -163,7 +153,7 @@ def test_one_number_is_shown_around_its_mean_with_what_goes_with_it(
 
 def test_clusters_are_named_counted_and_found(open_app, place, drawn) -> None:
     app = open_app(colour="clusters", clusters="2", run="propagated")
-    legend = header(app)["legend"]
+    legend = sent(app)["legend"]
     assert legend["title"] == "2 clusters"
     names = [one["label"] for one in legend["items"]]
     # The fixture plants harbours and the young in the west, farms in the east.
@@ -179,7 +169,7 @@ def test_clusters_are_named_counted_and_found(open_app, place, drawn) -> None:
     assert 0 < count < len(place.cells)
     checked(app.slider(key="clusters").set_value(5).run())
     assert address(app, "clusters") == "5"
-    assert len(header(app)["legend"]["items"]) == 5
+    assert len(sent(app)["legend"]["items"]) == 5
 
 
 def test_the_card_of_a_cluster_flies_to_its_middle_and_selects_it(open_app, place, drawn) -> None:
@@ -199,7 +189,7 @@ def test_the_card_of_a_cluster_flies_to_its_middle_and_selects_it(open_app, plac
     checked(app.selectbox(key="cluster").set_value(1).run())
     (fly,) = (one for one in app.button if one.label == "Fly to its middle")
     checked(fly.click().run())
-    middle = header(app)["fly"]["cell"]
+    middle = sent(app)["fly"]["cell"]
     assert middle == address(app, "cell")
     assert middle in selected(app)
     # Its cell is chosen now: its cluster's card stays open.
@@ -263,15 +253,15 @@ def test_two_embeddings_side_by_side_have_comparable_colours(
         Projection.load(folder / run / "projection.parquet")
         for run in ("demographics", "coordinates")
     )
-    sent = header(app)
-    assert sent["split"] == "side"
-    assert "turned" in sent["other"]["legend"]["note"]
+    header = sent(app)
+    assert header["split"] == "side"
+    assert "turned" in header["other"]["legend"]["note"]
     np.testing.assert_array_equal(drawn[-1]["colours"][:, :3], oklab_colours(one.xyz))
     np.testing.assert_array_equal(drawn[-1]["other"].colours, aligned(other, one).rgb)
     checked(app.segmented_control(key="split").set_value("swipe").run())
-    assert header(app)["split"] == "swipe"
+    assert sent(app)["split"] == "swipe"
     checked(app.selectbox(key="against").set_value("").run())
-    assert header(app)["other"] is None
+    assert sent(app)["other"] is None
     assert address(app, "other") == ""
 
 
@@ -279,7 +269,7 @@ def test_clusters_of_two_embeddings_have_the_colours_of_those_they_share(open_ap
     app = open_app(tab="Compare", colour="clusters", clusters="3", other="demographics|first:2")
     one, other = drawn[-1]["colours"][:, :3], drawn[-1]["other"].colours[:, :3]
     assert {stop for stop, _ in drawn[-1]["other"].legend.items} == {
-        item["colour"] for item in header(app)["legend"]["items"]
+        item["colour"] for item in sent(app)["legend"]["items"]
     }
     assert (one == other).all(axis=1).mean() > 0.5
 
@@ -293,11 +283,11 @@ def test_neighbours_that_another_embedding_keeps(open_app, app_data, embedded, d
     wanted = overlap(embedded, other)
     np.testing.assert_allclose(drawn[-1]["values"], wanted, atol=1e-6)
     assert app.metric[0].value == f"{20 * wanted.mean():.1f}"
-    assert f"mean {wanted.mean():.2f}" in header(app)["legend"]["note"]
-    assert header(app)["split"] == ""
+    assert f"mean {wanted.mean():.2f}" in sent(app)["legend"]["note"]
+    assert sent(app)["split"] == ""
     assert "By chance" in said(app)
     (back,) = (one for one in app.button if "Back" in one.label)
-    assert header(checked(back.click().run()))["split"] == "side"
+    assert sent(checked(back.click().run()))["split"] == "side"
 
 
 def test_the_first_numbers_alone_keep_some_neighbours(open_app, embedded) -> None:
@@ -305,18 +295,18 @@ def test_the_first_numbers_alone_keep_some_neighbours(open_app, embedded) -> Non
     checked(app.selectbox(key="against").set_value("first").run())
     checked(app.slider(key="first").set_value(1).run())
     assert address(app, "other") == "demographics|first:1"
-    assert "first 1" in header(app)["other"]["legend"]["title"]
+    assert "first 1" in sent(app)["other"]["legend"]["title"]
     # Without a projection by UMAP on both sides both are by PCA.
-    assert "PCA" in header(app)["legend"]["note"]
+    assert "PCA" in sent(app)["legend"]["note"]
 
 
 def test_another_colouring_stands_beside(open_app) -> None:
     app = open_app(tab="Compare", colour="target:visitors")
     checked(app.selectbox(key="against").set_value("colour").run())
     checked(app.selectbox(key="other_colour").set_value("predicted:visitors").run())
-    sent = header(app)
-    assert sent["legend"]["title"].startswith("Visitors")
-    assert sent["other"]["legend"]["title"].startswith("Predicted: Visitors")
+    header = sent(app)
+    assert header["legend"]["title"].startswith("Visitors")
+    assert header["other"]["legend"]["title"].startswith("Predicted: Visitors")
     assert address(app, "other") == "|predicted:visitors"
 
 
@@ -326,8 +316,8 @@ def test_another_colouring_stands_beside(open_app) -> None:
 )  # fmt: skip
 def test_a_comparison_that_this_place_lacks_is_none(open_app, other) -> None:
     app = open_app(tab="Compare", other=other, split="side")
-    if header(app)["other"] is not None:
-        pytest.fail(str(header(app)["other"]))
+    if sent(app)["other"] is not None:
+        pytest.fail(str(sent(app)["other"]))
     assert app.selectbox(key="against").value == ""
 
 
@@ -344,7 +334,7 @@ def test_a_model_is_asked_without_a_modality(country_data, monkeypatch, drawn) -
     checked(app.selectbox(key="against").set_value("without").run())
     checked(app.multiselect(key="gone").set_value(["poi"]).run())
     assert address(app, "other") == "mobclip|without:poi"
-    assert "without poi" in header(app)["other"]["legend"]["title"]
+    assert "without poi" in sent(app)["other"]["legend"]["title"]
     (ask,) = (one for one in app.button if "nearest stay" in one.label)
     checked(ask.click().run())
     (folder,) = country_data.glob("places/*")
@@ -364,8 +354,8 @@ def test_a_model_is_asked_without_a_modality(country_data, monkeypatch, drawn) -
 def test_nothing_selected_says_how(open_app) -> None:
     app = open_app(tab="Selection")
     assert "Draw" in said(app)
-    assert header(app)["area"] is None
-    assert header(app)["tools"] == ["click", "box", "polygon", "brush"]
+    assert sent(app)["area"] is None
+    assert sent(app)["tools"] == ["click", "box", "polygon", "brush"]
 
 
 def test_the_card_of_a_selection(open_app, place, drawn) -> None:
@@ -388,7 +378,7 @@ def test_the_card_of_a_selection(open_app, place, drawn) -> None:
     np.testing.assert_array_equal(mask, inside)
     checked(app.button(key="clear").click().run())
     assert selected(app) == ()
-    assert header(app)["area"] is None
+    assert sent(app)["area"] is None
 
 
 def test_search_like_these_gives_the_most_central(open_app, place, embedded) -> None:
@@ -546,7 +536,7 @@ def test_with_umap_the_linear_colours_stay_on_offer(
     app.query_params["run"] = "demographics"
     checked(app.run())
     first = drawn[-1]["colours"][:, :3]
-    assert "UMAP" in header(app)["legend"]["note"]
+    assert "UMAP" in sent(app)["legend"]["note"]
     checked(app.selectbox(key="colour").set_value("pca").run())
-    assert "PCA" in header(app)["legend"]["note"]
+    assert "PCA" in sent(app)["legend"]["note"]
     assert (drawn[-1]["colours"][:, :3] != first).any()

@@ -1,6 +1,5 @@
 """The view Modalities through AppTest: what it says of a cell, and what if it were otherwise."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mobclip.embeddings import Embeddings
 from mobclip.fusion import GONE, Fusion
 from mobclip.place import Place
 from mobclip.whatif import Bench, Edits, telling_cell, trips_seen
+from pages import checked, sent
 
 PLACE = "synthetic-600-r6"
 
@@ -54,25 +54,10 @@ def cell(place: Place) -> str:
     return grid.to_strings(place.cells[[telling_cell(place)]])[0]
 
 
-def sent(app: AppTest) -> dict:
-    """Header of what the map component got."""
-    (component,) = app.get("bidi_component")
-    data = component.proto.bytes
-    length = int.from_bytes(data[:4], "little")
-    return json.loads(data[4 : 4 + length])
-
-
 def words(app: AppTest) -> str:
     """Everything that the page says."""
     kinds = (app.markdown, app.caption, app.info, app.warning, app.code)
     return "\n".join(str(one.value) for kind in kinds for one in kind)
-
-
-def checked(app: AppTest) -> AppTest:
-    """No run may raise."""
-    assert not app.exception, [one.message for one in app.exception]
-    assert not app.error, [one.value for one in app.error]
-    return app
 
 
 def address(app: AppTest, name: str) -> str:

@@ -20,22 +20,18 @@ from mobclip.baselines import Features
 from mobclip.chips import EMPTY, Chips
 from mobclip.explain import nearest_examples
 from mobclip.place import Place
+from pages import checked
 
 APP = Path(__file__).parents[1] / "app"
 Open = Callable[..., AppTest]
 
 
 @pytest.fixture
-def open_islands(pictured_data: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+def open_islands(open_app: Open, pictured_data: Path) -> Open:
     """Open a view of the islands with an address; `data`: of another copy of them."""
-    monkeypatch.syspath_prepend(str(APP))
 
     def run(data: Path = pictured_data, **address: str) -> AppTest:
-        monkeypatch.setenv("MOBCLIP_DATA_DIR", str(data))
-        app = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
-        for name, value in {"place": "islands-r6", "run": "mobclip", **address}.items():
-            app.query_params[name] = value
-        return checked(app.run())
+        return open_app(data=data, **{"place": "islands-r6", "run": "mobclip", **address})
 
     return run
 
@@ -69,13 +65,6 @@ def without(pictured_data: Path, tmp_path: Path) -> Path:
     shutil.copytree(pictured_data, data)
     shutil.rmtree(data / "places" / "islands-r6" / "chips")
     return data
-
-
-def checked(app: AppTest) -> AppTest:
-    """No run may raise."""
-    assert not app.exception, [one.message for one in app.exception]
-    assert not app.error, [one.value for one in app.error]
-    return app
 
 
 def words(app: AppTest) -> str:

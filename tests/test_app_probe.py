@@ -22,6 +22,7 @@ from mobclip.place import Place
 from mobclip.probes import folds_of, learning
 from mobclip.session import Selection, Session
 from mobclip.splits import Folds
+from pages import checked, sent
 
 APP = Path(__file__).parents[1] / "app"
 PLACE = "islands-r6"
@@ -47,21 +48,6 @@ def open_app(app_data: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(scope="module")
 def islands(app_data: Path) -> Place:
     return Place.load(app_data / "places" / PLACE)
-
-
-def checked(app: AppTest) -> AppTest:
-    """No run may raise."""
-    assert not app.exception, [one.message for one in app.exception]
-    assert not app.error, [one.value for one in app.error]
-    return app
-
-
-def header(app: AppTest) -> dict:
-    """What the map component got, its legend above all."""
-    import json
-
-    data = app.get("bidi_component")[0].proto.bytes
-    return json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
 
 
 def metrics(app: AppTest) -> dict[str, str]:
@@ -114,10 +100,10 @@ def test_the_scores_follow_the_sliders(open_app, app_data: Path, islands: Place)
 
 def test_a_slider_writes_the_address_and_recolours_the_map(open_app) -> None:
     app = open_app(target="visitors")
-    before = header(app)["colours"]
+    before = sent(app)["colours"]
     checked(app.select_slider(key="budget").set_value(0.1).run())
     assert app.query_params["budget"] in ("0.1", ["0.1"])
-    assert header(app)["colours"] != before
+    assert sent(app)["colours"] != before
     said = words(app)
     assert "as set" not in said
     assert "as the sliders have it" in said
@@ -148,7 +134,7 @@ def test_evidence_is_hidden_from_the_encoder(
         if using:
             app.query_params["using"] = using
         checked(app.run())
-        seen.append((metrics(app)["R² in new areas"], header(app)["colours"]))
+        seen.append((metrics(app)["R² in new areas"], sent(app)["colours"]))
     assert len({one for one, _ in seen}) == 2
     assert len({colours for _, colours in seen}) == 2
 
@@ -158,7 +144,7 @@ def test_evidence_is_hidden_from_the_encoder(
     [("width", "Width of the 90 % interval"), ("folds", "Folds of blocks"), ("error", "Error")],
 )
 def test_every_layer_has_its_legend(open_app, layer: str, title: str) -> None:
-    legend = header(open_app(target="visitors", layer=layer))["legend"]
+    legend = sent(open_app(target="visitors", layer=layer))["legend"]
     assert legend["title"].startswith(title)
     if layer == "folds":
         assert len(legend["items"]) == 5
@@ -205,22 +191,22 @@ def test_painting_says_what_it_needs(open_app, islands: Place) -> None:
     some = dict(list(painted(islands, 8).items())[:3])
     app = open_app(labels=some, tab="paint")
     assert "2 more of “west”, 5 cells of a second class" in words(app)
-    assert header(app)["legend"]["title"].startswith("Embedding")
-    assert set(header(app)["marks"]) == set(some)
+    assert sent(app)["legend"]["title"].startswith("Embedding")
+    assert set(sent(app)["marks"]) == set(some)
 
 
 def test_labels_predict_the_whole_map(open_app, islands: Place) -> None:
     labels = painted(islands, 15)
     app = open_app(labels=labels, tab="paint", layer="predicted")
-    legend = header(app)["legend"]
+    legend = sent(app)["legend"]
     assert [one["label"] for one in legend["items"]] == ["east", "west"]
     assert float(metrics(app)["F1 in blocks left out"]) > 0.8
     assert "30 painted cells" in words(app)
-    rings = header(app)["results"]
+    rings = sent(app)["results"]
     assert len(rings) == len(set(rings)) == 10
     assert not set(rings) & set(labels)
     unsure = open_app(labels=labels, tab="paint", layer="unsure")
-    assert "unsure" in header(unsure)["legend"]["title"]
+    assert "unsure" in sent(unsure)["legend"]["title"]
 
 
 def test_a_suggested_cell_is_labelled_and_that_is_undone(open_app, islands: Place) -> None:
@@ -228,10 +214,10 @@ def test_a_suggested_cell_is_labelled_and_that_is_undone(open_app, islands: Plac
     app = open_app(labels=labels, tab="paint")
     assert app.button(key="next-give-1").disabled  # no label is set yet
     checked(app.text_input(key="paint-class").set_value("west").run())
-    first = header(app)["results"][0]
+    first = sent(app)["results"][0]
     checked(app.button(key="next-give-1").click().run())
     assert app.session_state["session"].labels[first] == "west"
-    assert header(app)["results"][0] != first
+    assert sent(app)["results"][0] != first
     checked(app.button(key="paint-undo").click().run())
     assert first not in app.session_state["session"].labels
 
@@ -283,7 +269,7 @@ def test_numbers_are_painted_and_predicted(open_app, islands: Place) -> None:
     names = grid.to_strings(islands.cells[rows])
     labels = {name: f"{10 * lon[row]:.1f}" for name, row in zip(names, rows, strict=True)}
     app = open_app(labels=labels, tab="paint")
-    assert header(app)["legend"]["title"] == "Predicted from your numbers"
+    assert sent(app)["legend"]["title"] == "Predicted from your numbers"
     assert "R² in blocks left out" in metrics(app)
 
 
@@ -308,13 +294,13 @@ def test_a_table_is_looked_at_then_probed(open_app, islands: Place) -> None:
     assert f"{n - 1:,} of {n + 1:,} rows" in words(app)
     assert "1 not a number" in words(app)
     assert "1 outside of the place" in words(app)
-    assert header(app)["legend"]["title"] == "Yours: trees"
+    assert sent(app)["legend"]["title"] == "Yours: trees"
     assert app.button(key="own-use").disabled  # the licence is asked for
     licence = next(one for one in app.text_input if one.label.startswith("Licence"))
     checked(licence.set_value("CC0-1.0").run())
     checked(app.button(key="own-use").click().run())
     assert float(metrics(app)["R² in new areas"].split(" ±")[0]) > 0.5
-    assert header(app)["legend"]["title"] == "Predicted: trees"
+    assert sent(app)["legend"]["title"] == "Predicted: trees"
     assert "Licence: CC0-1.0" in words(app)
     chart = (app.get("arrow_vega_lite_chart") or app.get("vega_lite_chart"))[0]
     assert chart is not None  # the ladder of the other embeddings

@@ -1,13 +1,12 @@
 """The app on real Chicago: every view, with a cell chosen, says something and draws a map."""
 
-import json
-
 import numpy as np
 import pytest
 
 from mobclip import grid
 from mobclip.replay import replay
 from mobclip.session import Selection, Session
+from pages import sent
 
 pytestmark = pytest.mark.real
 
@@ -40,9 +39,7 @@ def test_every_view_shows_chicago(open_app, chicago, busy, address, said):
     app = open_app(data=chicago.folder.parents[1], run="mobclip", cell=busy, **address)
     kinds = (app.markdown, app.caption, app.info, app.warning, app.subheader, app.title)
     words = " ".join(str(one.value) for kind in kinds for one in kind)
-    (component,) = app.get("bidi_component")
-    data = component.proto.bytes
-    header = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+    header = sent(app)
     legends = [header["legend"], (header.get("other") or {}).get("legend")]
     assert said in words + " ".join(one["title"] for one in legends if one)
     assert header["blobs"]["cells"][1] == 8 * len(chicago.cells)

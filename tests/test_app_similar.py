@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -13,30 +14,28 @@ import pytest
 pytest.importorskip("streamlit", reason="the app needs the extra 'app'")
 
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
 from mobclip import grid
 from mobclip.baselines import Features
+from mobclip.cli import app as command_line
 from mobclip.embeddings import Embeddings
 from mobclip.explain import Agreements, answer, partners
 from mobclip.place import Place
 from mobclip.search import Query, SimilarityIndex
 from mobclip.session import Selection, Session
+from pages import checked, sent
 
 APP = Path(__file__).parents[1] / "app"
 
 
 @pytest.fixture
-def open_app(pictured_data: Path, monkeypatch: pytest.MonkeyPatch):
+def open_app(open_app, pictured_data: Path):
     """Open the view with an address on the islands with all four kinds of evidence."""
-    monkeypatch.syspath_prepend(str(APP))
-    monkeypatch.setenv("MOBCLIP_DATA_DIR", str(pictured_data))
 
     def run(**address: str) -> AppTest:
-        app = AppTest.from_file(str(APP / "main.py"), default_timeout=60)
         given = {"view": "similar", "place": "islands-r6", "run": "mobclip"} | address
-        for name, value in given.items():
-            app.query_params[name] = value
-        return checked(app.run())
+        return open_app(data=pictured_data, **given)
 
     return run
 
@@ -60,20 +59,6 @@ def cells(place: Place) -> list[str]:
 def whole(place: Place) -> list[int]:
     """Rows with every kind of evidence."""
     return np.flatnonzero(np.all(list(place.present.values()), axis=0)).tolist()
-
-
-def checked(app: AppTest) -> AppTest:
-    """No run may raise."""
-    assert not app.exception, [one.message for one in app.exception]
-    assert not app.error, [one.value for one in app.error]
-    return app
-
-
-def sent(app: AppTest) -> dict:
-    """Header of what the map component got."""
-    (component,) = app.get("bidi_component")
-    data = component.proto.bytes
-    return json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
 
 
 def words(app: AppTest) -> str:
@@ -420,7 +405,7 @@ def uploaded(app: AppTest, data: bytes, name: str = "west.png") -> AppTest:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_saved_session_brings_the_image_along(open_app, place) -> None:
+def test_a_saved_session_brings_the_image_along(open_app, place, tmp_path) -> None:
     app = uploaded(open_app(), png(checkers()))
     menu, image = sys.modules["views.session_menu"], app.session_state["image"]
     files = sys.modules["cache"].PlaceFiles(folder=place.folder)
@@ -432,6 +417,14 @@ def test_a_saved_session_brings_the_image_along(open_app, place) -> None:
     checked(again.file_uploader(key="open 0").upload("s.json", text.encode()).run())
     assert "the image west.png" in words(again)
     assert results(again)["Cell"].tolist() == said
+    # A run that cannot be searched by an image is left without it, here as on the page.
+    path = tmp_path / "s.json"
+    other = Session(selection=replace(selection, run="propagated", like=(said[0],)))
+    path.write_text(menu._file(other, files, {}, image))
+    assert "similar" in json.loads(path.read_text())["said"]
+    data = str(place.folder.parents[1])
+    replayed = CliRunner().invoke(command_line, ["--data", data, "replay", str(path)])
+    assert "These are the numbers that were saved" in replayed.output
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

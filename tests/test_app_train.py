@@ -18,6 +18,7 @@ from mobclip import runs
 from mobclip.config import FusionConfig
 from mobclip.runs import RunLog
 from mobclip.storage import read_json, write_json
+from pages import checked
 
 APP = Path(__file__).parents[1] / "app"
 
@@ -203,12 +204,6 @@ def button(app, label: str):
 def named(app, label: str):
     kinds = (app.text_input, app.number_input, app.selectbox, app.checkbox, app.multiselect)
     return next((one for kind in kinds for one in kind if one.label.startswith(label)), None)
-
-
-def checked(app):
-    assert not app.exception, [one.message for one in app.exception]
-    assert not app.error, [one.value for one in app.error]
-    return app
 
 
 def test_nothing_is_replaced_without_saying_so(open_app, data):

@@ -13,7 +13,7 @@ from html_map import html_map
 
 from mobclip import __version__
 from mobclip.errors import MobclipError
-from mobclip.image_query import image_query
+from mobclip.image_query import image_query, why_not
 from mobclip.place import Target
 from mobclip.replay import replay
 from mobclip.session import LARGEST, Selection, Session
@@ -131,7 +131,10 @@ def _file(session: Session, files: PlaceFiles, own: dict[str, Target], image: Im
     about = {"mobclip": __version__, "place": place.name, "key": place.provenance.get("key")}
     try:
         run = session.selection.run
-        query = None if image is None else image_query(place, run, image.pixels)
+        # Where the run cannot be searched by an image, the page says so and leaves it out.
+        query = None
+        if image is not None and not why_not(place, run):
+            query = image_query(place, run, image.pixels)
         said = replay(place, session, own=own, image=query)
     except MobclipError as error:  # the rest is kept
         said = {"problem": str(error)}

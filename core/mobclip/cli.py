@@ -404,7 +404,9 @@ def replay(
     image = None
     if brought := file.get("image"):
         _, pixels = images.from_json(brought)
-        image = images.image_query(place, given.selection.run, pixels)
+        run = given.selection.run
+        # As on the page: a run that cannot be searched by an image is replayed without it.
+        image = None if images.why_not(place, run) else images.image_query(place, run, pixels)
     said = sessions.replay(place, given, own=own, image=image)
     console.print(f"[bold]{place.title}[/], {said['run']}")
     if "clusters" in said:

@@ -9,11 +9,10 @@ from jaxtyping import Float32
 from mobclip.baselines import Features
 from mobclip.errors import ArtefactError, ConfigError
 from mobclip.fusion import FUSION_FILE, Fusion
-from mobclip.place import Place
+from mobclip.place import IMAGERY, Place
 from mobclip.recipes import MOBCLIP, PAPER
 from mobclip.search import ImageQuery
 
-IMAGERY = "imagery"
 OTHERS = 2_000  # images of other cells, at most
 MOST_BANDS, MOST = 32, 1e30  # of an image in a session file
 LEAST_VALID = 0.5  # share of an image that must hold data
@@ -102,9 +101,7 @@ def as_chip(
 
 def as_json(name: str, image: Float32[np.ndarray, "bands height width"]) -> dict[str, Any]:
     """What a search sees of an image, the pixels of a chip, as plain values; None: no data."""
-    from mobclip.modalities.imagery import PIXELS
-
-    chip = _square(image, PIXELS).astype(object)
+    chip = as_chip(image).astype(object)
     chip[chip != chip] = None  # NaN is not in JSON
     return {"name": name, "pixels": chip.tolist()}
 
