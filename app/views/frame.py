@@ -147,7 +147,7 @@ def _about(files: PlaceFiles) -> None:
         "", icon=":material/info:", width="stretch", help="**About**: where the data come from."
     ):
         st.markdown(f"**{place.title}**")
-        if place.provenance.get("generated"):
+        if place.generated:
             st.markdown("This place is invented. Nothing in it is about a real country.")
         edge = grid.edge_km(place.resolution)
         st.markdown(

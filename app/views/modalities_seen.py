@@ -201,7 +201,7 @@ def _seen_from_above(selection: Selection, files: PlaceFiles) -> Chips | None:
     place = cache.load_place(files)
     chips = pictures.opened(files)
     if chips:
-        invented = bool(place.provenance.get("generated"))
+        invented = place.generated
         seen = pictures.of_cells(chips, [int(selection.cell, 16)], [""], invented=invented)
         pictures.row(seen, side=LARGE)
         st.caption(pictures.about(chips, place.resolution, seen, invented=invented))
@@ -247,7 +247,7 @@ def _alike(
         on_change=go,
     )
     if chips:
-        invented = bool(place.provenance.get("generated"))
+        invented = place.generated
         labels = [f"…{one.rstrip('f')[-5:]}" for one in names]
         alike = pictures.of_cells(chips, found.tolist(), labels, invented=invented)
         pictures.row(alike, side=SMALL)

@@ -14,6 +14,7 @@ from colours import shown
 from mobclip import grid
 from mobclip.chips import EMPTY, Chips, outline, side_m
 from mobclip.errors import ArtefactError
+from mobclip.place import IMAGERY
 
 # Where a picture has no data its ground shows, light or dark.
 CHECKED = "repeating-conic-gradient(#8f959b 0 25%,#c3c8cd 0 50%) 0 0/10px 10px"
@@ -44,7 +45,7 @@ def opened(files: PlaceFiles, *, say: bool = True) -> Chips | None:
         if say:
             st.caption(str(error))
         return None
-    if chips is None and say and "imagery" in place.modalities:
+    if chips is None and say and IMAGERY in place.modalities:
         st.caption(
             "This place keeps no pictures of its imagery yet: `mobclip tokenize "
             f"{place.arguments}` adds them and leaves all else as it is."

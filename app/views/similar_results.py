@@ -14,6 +14,7 @@ from mobclip import grid
 from mobclip.chips import Chips, side_m
 from mobclip.export import results_table
 from mobclip.image_query import as_chip
+from mobclip.place import IMAGERY
 from mobclip.session import Selection
 from views import downloads, frame, pictures
 from views.similar_ask import mark, short
@@ -277,7 +278,7 @@ def _pictures(answer: "Answer", chips: Chips, files: PlaceFiles) -> None:
     """The results seen from above, best first."""
     place = cache.load_place(files)
     found = answer.found
-    invented = bool(place.provenance.get("generated"))
+    invented = place.generated
     seen = pictures.of_cells(
         chips,
         found.cells.tolist(),
@@ -301,9 +302,9 @@ def examples(
 ) -> list[pictures.Picture]:
     """What was chosen, as far as it can be seen: the user's image, the first cells of `asked`."""
     place = cache.load_place(files)
-    has = asked[place.present["imagery"][asked]]
+    has = asked[place.present[IMAGERY][asked]]
     rows = (has if len(has) else asked)[:EXAMPLES]
-    invented = bool(place.provenance.get("generated"))
+    invented = place.generated
     labels = ["chosen"] * len(rows)
     seen = pictures.of_cells(chips, place.cells[rows].tolist(), labels, invented=invented)
     if answer.image:

@@ -12,6 +12,7 @@ from map_component import Flow, Flows
 
 from mobclip import grid
 from mobclip.explain import Bin, bins, categories, nearest_examples, partners
+from mobclip.place import IMAGERY
 from mobclip.session import Selection
 from views import frame, pictures, similar_ask
 from views.similar_results import EXAMPLES, examples, near, often, shade
@@ -186,9 +187,9 @@ def _agreement(answer: "Answer", row: int) -> None:
 def _pictures(answer: "Answer", files: PlaceFiles, asked: np.ndarray, row: int) -> None:
     """What was chosen and the result, seen from above."""
     place = cache.load_place(files)
-    if "imagery" not in place.modalities:
+    if IMAGERY not in place.modalities:
         return
-    has = place.present["imagery"]
+    has = place.present[IMAGERY]
     chosen = asked[has[asked]]
     if not (has[row] or len(chosen) or answer.image):
         return  # the bars say that nothing is known
@@ -196,8 +197,8 @@ def _pictures(answer: "Answer", files: PlaceFiles, asked: np.ndarray, row: int) 
     if chips is None:
         return
     if len(chosen) > EXAMPLES and answer.comparing and has[row]:
-        asked = nearest_examples(cache.load_features(files), "imagery", chosen, row)
-    invented = bool(place.provenance.get("generated"))
+        asked = nearest_examples(cache.load_features(files), IMAGERY, chosen, row)
+    invented = place.generated
     cell = [int(place.cells[row])]
     seen = examples(answer, chips, files, asked)
     seen += pictures.of_cells(chips, cell, ["the result"], invented=invented)

@@ -386,7 +386,7 @@ def _model_card(place: Place, recipe: str, settings: Settings, folder: Path) -> 
             name: source["licence"] for name, source in place.provenance["sources"].items()
         },
     }
-    invented = " The place is invented." if place.provenance.get("generated") else ""
+    invented = " The place is invented." if place.generated else ""
     figures = "".join(
         f"\n- {name.capitalize()} on what was held out, in the best epoch: "
         + ", ".join(f"{one} {value:.2f}" for one, value in best[name].items())

@@ -250,10 +250,15 @@ class Place:
             ) from error
 
     @property
+    def generated(self) -> bool:
+        """Whether it is invented: made by a generator of the manifest."""
+        return bool(self.provenance.get("generated"))
+
+    @property
     def arguments(self) -> str:
         """How the command line is told of it: `synthetic --cells 600 --resolution 6`."""
         name, _, cells = self.name.rpartition("-")
-        sized = self.provenance.get("generated") and name and cells.isdigit()
+        sized = self.generated and name and cells.isdigit()
         asked = f"{name} --cells {cells}" if sized else self.name
         return f"{asked} --resolution {self.resolution}"
 

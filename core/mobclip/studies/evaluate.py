@@ -108,7 +108,7 @@ def evaluate(
         "title": place.title,
         "resolution": place.resolution,
         "cells": len(place.cells),
-        "generated": bool(place.provenance.get("generated")),
+        "generated": place.generated,
         "mobclip": __version__,
         "date": datetime.date.today().isoformat(),
         "seeds": list(seeds),
